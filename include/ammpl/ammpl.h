@@ -1,0 +1,515 @@
+/* ammpl.h - few-shot prompt learning on a frozen CLIP.  C99 and C++98 clean.
+ *
+ * Load a CLIP, give it class names and a few images per class, train a small prompt, classify with it:
+ *
+ *     ammpl_context *ctx;  ammpl_model *m;  ammpl_dataset *ds;  ammpl_prompt *p;  ammpl_session *s;
+ *     ammpl_context_create(NULL, &ctx);
+ *     ammpl_model_load_file(ctx, NULL, "clip-vit-b16", NULL, &m);
+ *     ammpl_dataset_open_folder(ctx, "photos", "train", &ds);
+ *     ammpl_prompt_create(m, AMMPL_METHOD_AMMPL, names, n, NULL, &p);
+ *     ammpl_session_create(m, NULL, &s);
+ *     ammpl_train(s, p, ds, NULL, NULL, NULL);
+ *     ammpl_prompt_save_file(p, "photos.prompt", 0);
+ *
+ * RULES THAT HOLD FOR EVERY FUNCTION BELOW
+ *   - Returns ammpl_status unless it cannot fail.  0 = done, > 0 = information, < 0 = error; after an error
+ *     ammpl_last_error() has one sentence that says what, where and what to do.
+ *   - On error every out-pointer is set to NULL or 0 and every input object is unchanged.  Calls that can stop
+ *     half way (accumulate, step, train, evaluate, save) say in their own comment what they leave behind.
+ *   - *_destroy(NULL) does nothing.  Children hold their parents: the order of destruction does not matter.
+ *   - No function exits, aborts, prints or reads the environment.
+ *   - Output arrays belong to the caller; `cap` is their length in elements.  Too small a `cap` is
+ *     AMMPL_E_BUFFER, and the sentence says how many are needed.
+ *   - Strings are UTF-8.  `const char *` results are borrowed; each comment says until when.
+ *   - Every struct starts with struct_size: set it to sizeof(the struct).  Members that an older caller does not
+ *     know count as zero, and zero always means "default".
+ * THREAD TAGS   [T] callable from any thread at any time
+ *               [R] safe together with other [R] calls on the same object
+ *               [S] one thread at a time per object (different objects are independent)
+ * SHAPES        B images, C classes, E joint width, P = g*g patches of q*q pixels, R = g*q image size, M context tokens.
+ *               Arrays are dense and row-major.
+ */
+#ifndef AMMPL_AMMPL_H
+#define AMMPL_AMMPL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <ammpl/ammpl_version.h> /* AMMPL_VERSION_*, AMMPL_API, AMMPL_NODISCARD */
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- handles: all opaque ---------------------------------------------------------------------------------- */
+typedef struct ammpl_context ammpl_context;     /* allocator, log, threads, devices                            */
+typedef struct ammpl_device ammpl_device;       /* borrowed from the context, never destroyed                  */
+typedef struct ammpl_config ammpl_config;       /* typed options by pinned id or by name                       */
+typedef struct ammpl_model ammpl_model;         /* frozen CLIP, tokenizer, preprocessing: immutable, shareable */
+typedef struct ammpl_image ammpl_image;         /* 8-bit RGB pixels                                            */
+typedef struct ammpl_dataset ammpl_dataset;     /* labelled pixels or file references, class names             */
+typedef struct ammpl_prompt ammpl_prompt;       /* learnable tensors, their gradients, class names             */
+typedef struct ammpl_session ammpl_session;     /* scratch memory and caches; one per thread                   */
+typedef struct ammpl_optimizer ammpl_optimizer; /* momenta and step rule                                       */
+typedef struct ammpl_trainer ammpl_trainer;     /* epochs, batches, schedule: what training resumes from       */
+
+/* ---- scalar types: fixed width, no enum type crosses the ABI ------------------------------------------------ */
+typedef int32_t ammpl_status;
+typedef int32_t ammpl_option;
+typedef int32_t ammpl_method;
+typedef int32_t ammpl_query;
+typedef int32_t ammpl_level;
+
+enum {
+    AMMPL_OK = 0,
+    AMMPL_END = 1,       /* training has reached its last step                                   */
+    AMMPL_CANCELLED = 2, /* a callback or ammpl_session_cancel() asked to stop                     */
+    AMMPL_E_ARGUMENT = -1,
+    AMMPL_E_MEMORY = -2,
+    AMMPL_E_DEVICE_MEMORY = -3,
+    AMMPL_E_IO = -4,          /* the file system said no: missing, unreadable, full disk               */
+    AMMPL_E_FORMAT = -5,      /* the bytes are not what they should be: truncated, flipped, mislabelled */
+    AMMPL_E_VERSION = -6,     /* a newer format or struct than this library knows                       */
+    AMMPL_E_UNSUPPORTED = -7, /* understood, but this library does not do it                            */
+    AMMPL_E_OPTION = -8,      /* unknown option or method name, or a value it cannot take               */
+    AMMPL_E_RANGE = -9,       /* a number outside its bounds; text longer than the model's context      */
+    AMMPL_E_SHAPE = -10,      /* tensors contradict each other, the options or the model                */
+    AMMPL_E_LABEL = -11,      /* a label outside 0..C-1, or a class without images                      */
+    AMMPL_E_STATE = -12,      /* right call, wrong moment                                               */
+    AMMPL_E_BUFFER = -13,     /* the caller's array is too small                                        */
+    AMMPL_E_BACKEND = -14,
+    AMMPL_E_DEVICE_LOST = -15,
+    AMMPL_E_NUMERIC = -16,    /* NaN or infinity in weights, loss or gradients                          */
+    AMMPL_E_EXISTS = -17,     /* the file exists and overwriting was not asked for                      */
+    AMMPL_E_MODEL = -18,      /* the prompt was trained on another CLIP                                 */
+    AMMPL_E_IMAGE = -19,      /* one picture cannot be decoded (the sentence names it)                  */
+    AMMPL_E_INTERNAL = -100
+};
+
+enum { AMMPL_METHOD_ZEROSHOT = 0, AMMPL_METHOD_AMMPL = 9 };
+enum { AMMPL_LEVEL_DEBUG = 10, AMMPL_LEVEL_INFO = 20, AMMPL_LEVEL_WARN = 30, AMMPL_LEVEL_ERROR = 40 };
+
+/* Options.  The numbers are pinned; names, defaults, bounds and a line of documentation for each come from
+ * ammpl_option_describe().  Text, class and pixel options are part of the prompt file format by their names. */
+enum {
+    AMMPL_OPT_MEMORY_LIMIT = 111,
+    AMMPL_OPT_VOCAB = 140,
+    AMMPL_OPT_ACTIVATION = 141,
+    AMMPL_OPT_TOWERS = 142,
+    AMMPL_OPT_N_CTX = 200,
+    AMMPL_OPT_CTX_INIT = 201,
+    AMMPL_OPT_TEMPLATE = 220,
+    AMMPL_OPT_EVAL_SEED = 221,
+    AMMPL_OPT_OPTIMIZER = 500,
+    AMMPL_OPT_LR = 501,
+    AMMPL_OPT_MOMENTUM = 502,
+    AMMPL_OPT_WEIGHT_DECAY = 503,
+    AMMPL_OPT_BETA1 = 504,
+    AMMPL_OPT_BETA2 = 505,
+    AMMPL_OPT_EPSILON = 506,
+    AMMPL_OPT_SCHEDULE = 520,
+    AMMPL_OPT_WARMUP_EPOCHS = 521,
+    AMMPL_OPT_WARMUP_LR = 522,
+    AMMPL_OPT_EPOCHS = 600,
+    AMMPL_OPT_BATCH = 601,
+    AMMPL_OPT_SEED = 602,
+    AMMPL_OPT_SHUFFLE = 603,
+    AMMPL_OPT_DROP_LAST = 604,
+    AMMPL_OPT_ACCUMULATE = 605,
+    AMMPL_OPT_SKIP_BAD = 606,
+    AMMPL_OPT_AUGMENT = 700,
+    AMMPL_OPT_SCOPE = 800,
+    AMMPL_OPT_ORDER = 801,
+    AMMPL_OPT_SHIFT = 802,
+    AMMPL_OPT_MASK_GRADIENT = 803,
+    AMMPL_OPT_MASK = 804,
+    AMMPL_OPT_PADDING = 805,
+    AMMPL_OPT_INTERACTION = 806,
+    AMMPL_OPT_DRAWS = 807,
+    AMMPL_OPT_EVALUATION = 808,
+    AMMPL_OPT_MASK_MEAN = 809,
+    AMMPL_OPT_LR_MASK = 810,
+    AMMPL_OPT_LR_PADDING = 811,
+    AMMPL_OPT_CANDIDATES = 812
+};
+enum {
+    AMMPL_TYPE_INT = 1,
+    AMMPL_TYPE_FLOAT = 2,
+    AMMPL_TYPE_BOOL = 3,
+    AMMPL_TYPE_STRING = 4,
+    AMMPL_TYPE_CHOICE = 5 /* stored as a string; `choices` lists the valid ones */
+};
+enum {
+    AMMPL_OPTION_SAVED = 1,   /* changes the result: written into prompt files */
+    AMMPL_OPTION_LOAD = 2,    /* read by ammpl_model_load_*                    */
+    AMMPL_OPTION_TRAIN = 4,   /* read by optimizer and trainer                 */
+    AMMPL_OPTION_SESSION = 8  /* read by ammpl_session_create                  */
+};
+
+/* Queries for ammpl_model_get_*. */
+enum {
+    AMMPL_QUERY_EMBED_WIDTH = 10000,
+    AMMPL_QUERY_IMAGE_SIZE = 10001,
+    AMMPL_QUERY_PATCH_SIZE = 10002,
+    AMMPL_QUERY_GRID = 10003,
+    AMMPL_QUERY_CONTEXT_LENGTH = 10004,
+    AMMPL_QUERY_VOCAB_SIZE = 10005,
+    AMMPL_QUERY_TEXT_WIDTH = 10010,
+    AMMPL_QUERY_TEXT_LAYERS = 10011,
+    AMMPL_QUERY_TEXT_HEADS = 10012,
+    AMMPL_QUERY_IMAGE_WIDTH = 10020,
+    AMMPL_QUERY_IMAGE_LAYERS = 10021,
+    AMMPL_QUERY_IMAGE_HEADS = 10022,
+    AMMPL_QUERY_LOGIT_SCALE = 10030, /* float: s = exp(logit_scale) */
+    AMMPL_QUERY_ACTIVATION = 10040,  /* string: quick_gelu, gelu    */
+    AMMPL_QUERY_SOURCE = 10041       /* string: path it came from   */
+};
+
+/* ---- small public structs: struct_size first, they grow only at the tail ------------------------------------- */
+typedef struct ammpl_allocator {
+    uint32_t struct_size, flags; /* flags: 0 */
+    void *user;
+    void *(*alloc)(void *user, size_t size, size_t align); /* NULL when out of memory; called from any thread */
+    void (*release)(void *user, void *ptr, size_t size);
+} ammpl_allocator;
+
+typedef struct ammpl_tensor_info {
+    uint32_t struct_size;
+    int32_t rank;
+    int32_t trainable; /* 1: the options give the loss a path to it, so it is updated and decayed */
+    int32_t group;     /* parameter group of the optimizer */
+    int64_t shape[4];
+    uint64_t count;
+    const char *name; /* borrowed from the prompt */
+} ammpl_tensor_info;
+
+typedef struct ammpl_option_info {
+    uint32_t struct_size;
+    ammpl_option id;
+    int32_t type, flags;
+    double min, max;
+    const char *name;
+    const char *def;     /* default as text                                   */
+    const char *choices; /* "a,b,c" for AMMPL_TYPE_CHOICE, else ""            */
+    const char *doc;     /* one line                                          */
+} ammpl_option_info;
+
+/* One batch for ammpl_session_accumulate.  `image_id` keys the random draws (masks): the image's index in the data
+ * set's listed order, never its place in the batch; NULL = 0, 1, 2...  `weight` scales loss and gradients: 0 means 1/n,
+ * so that parts of one batch given weight 1/N add up to the mean over all N images. */
+typedef struct ammpl_batch {
+    uint32_t struct_size, reserved;
+    size_t n;
+    const float *pixels;      /* [n, 3, R, R] as ammpl_model_preprocess writes them */
+    const int32_t *label;     /* [n] */
+    const uint32_t *image_id; /* [n] or NULL */
+    uint64_t seed;
+    uint32_t step, reserved2;
+    double weight;
+} ammpl_batch;
+
+typedef struct ammpl_metrics {
+    uint32_t struct_size, reserved;
+    uint64_t samples, correct, skipped; /* skipped: unreadable images, only with skip_bad */
+    double loss, accuracy, macro_f1;    /* means over the samples; accuracy in 0..1       */
+} ammpl_metrics;
+
+typedef struct ammpl_progress {
+    uint32_t struct_size, reserved;
+    uint64_t epoch, epochs;     /* 0-based epoch of the step just done                                     */
+    uint64_t step, steps;       /* 0-based optimizer step just done, and how many there will be            */
+    uint64_t images;            /* images in this step                                                     */
+    double loss, learning_rate; /* loss before the update, mean over the batch; rate of the first group    */
+    double seconds, seconds_left;
+    int32_t epoch_end, reserved2; /* 1: this was the last step of its epoch                                */
+    double epoch_loss, epoch_accuracy, images_per_second; /* running means of this epoch                   */
+} ammpl_progress;
+
+/* Called from any thread that works for the context; must not call back into the object that logs. */
+typedef void (*ammpl_log_fn)(void *user, ammpl_level level, const char *message);
+/* Called after every step on the thread that trains; nonzero = stop after this step. */
+typedef int32_t (*ammpl_progress_fn)(void *user, const ammpl_progress *progress);
+
+/* ==== 1. version ============================================================================================== */
+
+/* AMMPL_VERSION_NUMBER of the library that runs.  [T] */
+AMMPL_API uint32_t ammpl_version_number(void);
+/* "0.1.0"; static.  [T] */
+AMMPL_API const char *ammpl_version_string(void);
+/* How it was built, key=value lines (version, compiler, instruction sets); static.  [T] */
+AMMPL_API const char *ammpl_build_info(void);
+
+/* ==== 2. status =============================================================================================== */
+
+/* "AMMPL_E_SHAPE"; "AMMPL_E_UNKNOWN" for a number that has no name; static.  [T] */
+AMMPL_API const char *ammpl_status_name(ammpl_status status);
+/* What the status means in general, one sentence; static.  [T] */
+AMMPL_API const char *ammpl_status_string(ammpl_status status);
+/* What went wrong in this thread's last failing call: borrowed until this thread's next ammpl call that can fail.
+ * Empty when that call succeeded.  [T] */
+AMMPL_API const char *ammpl_last_error(void);
+
+/* ==== 3. context and devices ================================================================================== */
+
+/* A context with its own allocator (copied; NULL = the C library's), log (none) and thread pool (as many threads as
+ * the process may use processors).  [T] */
+AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_context_create(const ammpl_allocator *alloc, ammpl_context **out);
+/* Gives up the caller's hold; lives on while children do.  NULL accepted.  [T] */
+AMMPL_API void ammpl_context_destroy(ammpl_context *ctx);
+/* Messages of at least `min` go to fn(user, ...); NULL turns them off.  Set before the context is shared.  [S] */
+AMMPL_API ammpl_status ammpl_context_set_log(ammpl_context *ctx, ammpl_level min, ammpl_log_fn fn, void *user);
+/* Worker threads, 1..256; 0 = as many as processors.  Results do not depend on it, bit for bit.  [S] */
+AMMPL_API ammpl_status ammpl_context_set_threads(ammpl_context *ctx, int32_t threads);
+/* Bytes held now and at most so far through this context's allocator; either pointer may be NULL.  [T] */
+AMMPL_API ammpl_status ammpl_context_memory(const ammpl_context *ctx, uint64_t *now, uint64_t *peak);
+/* Devices that can compute; there is always "cpu".  [R] */
+AMMPL_API size_t ammpl_device_count(const ammpl_context *ctx);
+/* Device i, or NULL; borrowed from the context.  [R] */
+AMMPL_API const ammpl_device *ammpl_device_at(const ammpl_context *ctx, size_t i);
+/* The device of that name ("cpu"), or NULL with a sentence that lists the names there are.  [R] */
+AMMPL_API const ammpl_device *ammpl_device_find(const ammpl_context *ctx, const char *name);
+/* "cpu"; borrowed from the context.  [R] */
+AMMPL_API const char *ammpl_device_name(const ammpl_device *dev);
+/* What it is ("AVX2+FMA kernels, 2 threads"); borrowed from the context.  [R] */
+AMMPL_API const char *ammpl_device_description(const ammpl_device *dev);
+
+/* ==== 4. options ============================================================================================== */
+
+/* An empty bag: every option at its default.  [R] on ctx */
+AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_config_create(ammpl_context *ctx, ammpl_config **out);
+/* NULL accepted.  [S] */
+AMMPL_API void ammpl_config_destroy(ammpl_config *cfg);
+/* Integers and booleans.  AMMPL_E_OPTION: no such id or another type; AMMPL_E_RANGE: outside its bounds.  [S] */
+AMMPL_API ammpl_status ammpl_config_set_int(ammpl_config *cfg, ammpl_option id, int64_t value);
+/* Numbers.  Errors as for set_int.  [S] */
+AMMPL_API ammpl_status ammpl_config_set_float(ammpl_config *cfg, ammpl_option id, double value);
+/* Strings and choices; copied.  Errors as for set_int.  [S] */
+AMMPL_API ammpl_status ammpl_config_set_string(ammpl_config *cfg, ammpl_option id, const char *value);
+/* Any option by name, its value as text ("true", "0.5", "class"); '-' and '_' are the same in names.  An unknown name
+ * is AMMPL_E_OPTION and the sentence names the nearest.  [S] */
+AMMPL_API ammpl_status ammpl_config_set_text(ammpl_config *cfg, const char *name, const char *value);
+/* The value in force: set, else the default.  [R] */
+AMMPL_API ammpl_status ammpl_config_get_int(const ammpl_config *cfg, ammpl_option id, int64_t *value);
+AMMPL_API ammpl_status ammpl_config_get_float(const ammpl_config *cfg, ammpl_option id, double *value);           /* [R] */
+/* Borrowed until the option is set again or the config destroyed.  [R] */
+AMMPL_API ammpl_status ammpl_config_get_string(const ammpl_config *cfg, ammpl_option id, const char **value);
+/* 1 if the caller has set it, 0 if it stands at its default.  [R] */
+AMMPL_API int32_t ammpl_config_is_set(const ammpl_config *cfg, ammpl_option id);
+/* How many options there are, and the i-th of them: for --help, bindings and reference.  [T] */
+AMMPL_API size_t ammpl_option_count(void);
+AMMPL_API ammpl_status ammpl_option_describe(size_t i, ammpl_option_info *info);                                  /* [T] */
+/* Methods: how many, the i-th one's id, name and one line on what it learns (static), and the id of a name
+ * (AMMPL_E_OPTION names the valid ones and the nearest).  [T] */
+AMMPL_API size_t ammpl_method_count(void);
+AMMPL_API ammpl_status ammpl_method_describe(size_t i, ammpl_method *id, const char **name, const char **doc);    /* [T] */
+AMMPL_API ammpl_status ammpl_method_find(const char *name, ammpl_method *id);                                     /* [T] */
+
+/* ==== 5. model: immutable after load, shareable between threads ================================================= */
+
+/* Loads a CLIP with a ViT image tower from a .safetensors file or a folder that holds one (OpenAI, open_clip and
+ * Hugging Face names; F32, F16, BF16; shards).  All sizes come from the tensors' shapes; config.json or
+ * open_clip_config.json beside the file supplies activation, eps and heads; the vocabulary is found beside it or given by
+ * AMMPL_OPT_VOCAB.  dev NULL = the CPU, cfg NULL = defaults.  Errors: IO, FORMAT, SHAPE (tensors contradict each other),
+ * UNSUPPORTED (another architecture, by name), NUMERIC (NaN in a weight, named), MEMORY.  [R] on ctx */
+AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_model_load_file(ammpl_context *ctx, const ammpl_device *dev, const char *path,
+                                                             const ammpl_config *cfg, ammpl_model **out);
+/* The same from memory: the bytes of one .safetensors file, of its vocabulary (merges.txt or bpe_simple_vocab, plain or
+ * gz; vocab_json may be NULL) and of its config (may be NULL).  Nothing is kept of them after the call.  [R] on ctx */
+AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_model_load_memory(ammpl_context *ctx, const ammpl_device *dev,
+                                                               const void *weights, size_t weights_size,
+                                                               const void *merges, size_t merges_size,
+                                                               const char *vocab_json, const char *config_json,
+                                                               const ammpl_config *cfg, ammpl_model **out);
+/* Gives up the caller's hold; NULL accepted.  [T] */
+AMMPL_API void ammpl_model_destroy(ammpl_model *m);
+/* Sizes and facts by AMMPL_QUERY_*; AMMPL_E_OPTION for an unknown or differently typed query.  [R] */
+AMMPL_API ammpl_status ammpl_model_get_int(const ammpl_model *m, ammpl_query q, int64_t *value);
+AMMPL_API ammpl_status ammpl_model_get_float(const ammpl_model *m, ammpl_query q, double *value);                 /* [R] */
+AMMPL_API ammpl_status ammpl_model_get_string(const ammpl_model *m, ammpl_query q, const char **value);           /* [R] */
+/* 16 numbers that tell one CLIP from another whatever the file's naming or dtype: the first 8 components of the
+ * normalised text feature of [SOT EOT], then of norm(ln_post(class embedding) * projection).  [R] */
+AMMPL_API ammpl_status ammpl_model_probe(const ammpl_model *m, float out[16]);
+/* CLIP's BPE: ids [need] with SOT and EOT, not padded.  Longer than the model's context is AMMPL_E_RANGE, never cut.
+ * `need` (may be NULL) receives the count even when cap is too small.  [R] */
+AMMPL_API ammpl_status ammpl_model_tokenize(const ammpl_model *m, const char *text, int32_t *ids, size_t cap,
+                                            size_t *need);
+/* CLIP's test-time transform: resize the shorter side to R (Pillow's bicubic, to the bit), centre crop, to [0,1],
+ * minus mean, over std.  chw [3, R, R].  [R] */
+AMMPL_API ammpl_status ammpl_model_preprocess(const ammpl_model *m, const ammpl_image *img, float *chw, size_t cap);
+/* The way back for pictures: chw [3, R, R] to 8-bit RGB, clipped.  [R] */
+AMMPL_API ammpl_status ammpl_model_unprocess(const ammpl_model *m, const float *chw, size_t count, ammpl_image **out);
+
+/* ==== 6. images ================================================================================================= */
+
+/* Decodes a JPEG (grey, colour, CMYK; EXIF orientation is ignored, as the reference does) or PNG (any colour type,
+ * depth, interlaced; alpha dropped, 16 bit keeps the high byte), told by content, not by name.
+ * Errors: IO, IMAGE (damaged, not a picture, too large).  [R] on ctx */
+AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_image_load_file(ammpl_context *ctx, const char *path, ammpl_image **out);
+/* The same from memory; the bytes are not kept.  [R] on ctx */
+AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_image_load_memory(ammpl_context *ctx, const void *data, size_t size,
+                                                               ammpl_image **out);
+/* Copies height rows of width RGB pixels, row_stride bytes apart (0 = width*3).  [R] on ctx */
+AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_image_from_pixels(ammpl_context *ctx, const uint8_t *rgb, int32_t width,
+                                                               int32_t height, int64_t row_stride, ammpl_image **out);
+/* NULL accepted.  [S] */
+AMMPL_API void ammpl_image_destroy(ammpl_image *img);
+AMMPL_API int32_t ammpl_image_width(const ammpl_image *img);          /* 0 for NULL.  [R] */
+AMMPL_API int32_t ammpl_image_height(const ammpl_image *img);         /* 0 for NULL.  [R] */
+/* [height, width, 3], no gaps between rows; borrowed until the image is destroyed.  [R] */
+AMMPL_API const uint8_t *ammpl_image_pixels(const ammpl_image *img);
+/* Writes an 8-bit RGB PNG through a temporary file and a rename; an existing file is replaced only when all is written.
+ * Errors: IO.  [R] */
+AMMPL_API ammpl_status ammpl_image_save_png(const ammpl_image *img, const char *path);
+
+/* ==== 7. datasets =============================================================================================== */
+
+/* An empty data set with n class names (copied).  Empty or repeated names are AMMPL_E_ARGUMENT.  [R] on ctx */
+AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_dataset_create(ammpl_context *ctx, const char *const *class_names, size_t n,
+                                                            ammpl_dataset **out);
+/* One folder per class, names and images sorted bytewise.  part = "train", "val" or "test": that sub-folder (or
+ * "validation" for val) when dir has it, else dir itself; NULL = dir itself.  Files are opened when they are used.
+ * Errors: IO, FORMAT (no classes, no images), LABEL (an empty class, named).  [R] on ctx */
+AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_dataset_open_folder(ammpl_context *ctx, const char *dir, const char *part,
+                                                                 ammpl_dataset **out);
+/* CoOp's split JSON {"train": [[path, label, classname], ...], "val": ..., "test": ...}: one part, listed order, paths
+ * relative to root.  Errors: IO, FORMAT, LABEL.  [R] on ctx */
+AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_dataset_open_split(ammpl_context *ctx, const char *root, const char *json,
+                                                                const char *part, ammpl_dataset **out);
+/* NULL accepted.  [S] */
+AMMPL_API void ammpl_dataset_destroy(ammpl_dataset *ds);
+/* Appends a copy of the pixels / a reference to a file.  The image's id is its index.  AMMPL_E_LABEL outside 0..C-1.  [S] */
+AMMPL_API ammpl_status ammpl_dataset_add_image(ammpl_dataset *ds, const ammpl_image *img, int32_t label);
+AMMPL_API ammpl_status ammpl_dataset_add_file(ammpl_dataset *ds, const char *path, int32_t label);                /* [S] */
+AMMPL_API size_t ammpl_dataset_count(const ammpl_dataset *ds);                                                    /* [R] */
+AMMPL_API size_t ammpl_dataset_class_count(const ammpl_dataset *ds);                                              /* [R] */
+/* Name of class i / label, id and path of item i (path "" for pixels); NULL or -1 when out of range.  Borrowed from ds.  [R] */
+AMMPL_API const char *ammpl_dataset_class_name(const ammpl_dataset *ds, size_t i);
+AMMPL_API int32_t ammpl_dataset_label(const ammpl_dataset *ds, size_t i);                                         /* [R] */
+AMMPL_API int64_t ammpl_dataset_image_id(const ammpl_dataset *ds, size_t i);                                      /* [R] */
+AMMPL_API const char *ammpl_dataset_path(const ammpl_dataset *ds, size_t i);                                      /* [R] */
+/* Item i's picture, decoded now or a copy of its pixels.  [R] */
+AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_dataset_load_image(const ammpl_dataset *ds, size_t i, ammpl_image **out);
+/* A new data set with at most `shots` images of each class (0 = all), picked by the counter-based generator: it depends
+ * on the seed and the image ids only.  Ids stay those of the whole set.  [R] */
+AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_dataset_select_shots(const ammpl_dataset *ds, int32_t shots, uint64_t seed,
+                                                                  ammpl_dataset **out);
+/* A new data set of the n given classes in the given order, relabelled 0..n-1; ids stay.  [R] */
+AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_dataset_select_classes(const ammpl_dataset *ds, const int32_t *classes,
+                                                                    size_t n, ammpl_dataset **out);
+
+/* ==== 8. prompts: what is learned =============================================================================== */
+
+/* A prompt at its initial values (seeded by AMMPL_OPT_SEED) for the n classes named (copied; `_` reads as a space).
+ * Options from cfg; NULL = the method's defaults.  Errors: OPTION, RANGE (a prompt text longer than the model's context,
+ * named), ARGUMENT (fewer than one class, empty or repeated names).  [R] on m, cfg */
+AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_prompt_create(const ammpl_model *m, ammpl_method method,
+                                                           const char *const *class_names, size_t n,
+                                                           const ammpl_config *cfg, ammpl_prompt **out);
+/* From a prompt file (safetensors) or its bytes.  Options come from the file, then from cfg where set there (NULL: none); an
+ * option that contradicts the tensors is AMMPL_E_SHAPE; a prompt of another CLIP is AMMPL_E_MODEL.
+ * Other errors: IO, FORMAT, VERSION, OPTION, NUMERIC.  [R] on m */
+AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_prompt_load_file(const ammpl_model *m, const char *path,
+                                                              const ammpl_config *cfg, ammpl_prompt **out);
+AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_prompt_load_memory(const ammpl_model *m, const void *data, size_t size,
+                                                                const ammpl_config *cfg, ammpl_prompt **out); /* [R] on m */
+/* Gives up the caller's hold; NULL accepted.  [S] */
+AMMPL_API void ammpl_prompt_destroy(ammpl_prompt *p);
+/* Writes through a temporary file, fsync and rename: a full disk leaves the old file as it was.  With overwrite = 0 an
+ * existing file is AMMPL_E_EXISTS.  AMMPL_E_NUMERIC when a tensor holds NaN or infinity: nothing is written.  [R] */
+AMMPL_API ammpl_status ammpl_prompt_save_file(const ammpl_prompt *p, const char *path, int32_t overwrite);
+/* The file's bytes into buf; `need` (may be NULL) receives their number even when cap is too small.  [R] */
+AMMPL_API ammpl_status ammpl_prompt_save_memory(const ammpl_prompt *p, void *buf, size_t cap, size_t *need);
+/* Gives the learned prompt other classes (copied).  AMMPL_E_STATE where the method learns per class.  [S] */
+AMMPL_API ammpl_status ammpl_prompt_rebind_classes(ammpl_prompt *p, const char *const *class_names, size_t n);
+AMMPL_API ammpl_method ammpl_prompt_method(const ammpl_prompt *p);                                                /* [R] */
+/* Bit 1: class features depend on the image; bit 2: image features depend on the class.  With bit 2
+ * ammpl_session_encode_images is AMMPL_E_STATE; ammpl_session_predict always works.  [R] */
+AMMPL_API int32_t ammpl_prompt_conditioning(const ammpl_prompt *p);
+AMMPL_API size_t ammpl_prompt_class_count(const ammpl_prompt *p);                                                 /* [R] */
+AMMPL_API const char *ammpl_prompt_class_name(const ammpl_prompt *p, size_t i); /* borrowed until rebind.  [R] */
+/* The option in force in this prompt, as text, by name; borrowed from the prompt; NULL when unknown.  [R] */
+AMMPL_API const char *ammpl_prompt_option(const ammpl_prompt *p, const char *name);
+AMMPL_API size_t ammpl_prompt_tensor_count(const ammpl_prompt *p);                                                /* [R] */
+AMMPL_API ammpl_status ammpl_prompt_tensor_describe(const ammpl_prompt *p, size_t i, ammpl_tensor_info *info);    /* [R] */
+/* Index of the tensor of that name, or -1.  [R] */
+AMMPL_API int32_t ammpl_prompt_tensor_find(const ammpl_prompt *p, const char *name);
+/* Values and gradients of tensor i, all of it.  Writing values invalidates what sessions have cached.  [R], writes [S] */
+AMMPL_API ammpl_status ammpl_prompt_tensor_read(const ammpl_prompt *p, size_t i, float *dst, size_t cap);
+AMMPL_API ammpl_status ammpl_prompt_tensor_write(ammpl_prompt *p, size_t i, const float *src, size_t n);          /* [S] */
+AMMPL_API ammpl_status ammpl_prompt_gradient_read(const ammpl_prompt *p, size_t i, float *dst, size_t cap);       /* [R] */
+AMMPL_API ammpl_status ammpl_prompt_gradient_write(ammpl_prompt *p, size_t i, const float *src, size_t n);        /* [S] */
+AMMPL_API ammpl_status ammpl_prompt_zero_gradients(ammpl_prompt *p);                                              /* [S] */
+
+/* ==== 9. sessions: inference and gradients ======================================================================= */
+
+/* Scratch memory for one thread on a model; AMMPL_OPT_MEMORY_LIMIT from cfg bounds what is kept for backward.  [R] on m */
+AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_session_create(const ammpl_model *m, const ammpl_config *cfg,
+                                                            ammpl_session **out);
+/* NULL accepted.  [S] */
+AMMPL_API void ammpl_session_destroy(ammpl_session *s);
+/* Plain CLIP features, normalised: texts as they are (no template), out [n, E].  [S] */
+AMMPL_API ammpl_status ammpl_session_encode_texts(ammpl_session *s, const char *const *texts, size_t n, float *out,
+                                                  size_t cap);
+/* Normalised image features under the prompt (NULL = plain CLIP): pixels [n, 3, R, R], out [n, E].  [S] */
+AMMPL_API ammpl_status ammpl_session_encode_images(ammpl_session *s, const ammpl_prompt *p, const float *pixels, size_t n,
+                                                   float *out, size_t cap);
+/* Normalised class features that do not depend on an image, out [C, E] (AMMPL: z0).  AMMPL_E_STATE otherwise.  [S] */
+AMMPL_API ammpl_status ammpl_session_encode_classes(ammpl_session *s, const ammpl_prompt *p, float *out, size_t cap);
+/* Logits [n, C] = s * <image feature, class feature>; softmax over a row gives probabilities.  [S] */
+AMMPL_API ammpl_status ammpl_session_predict(ammpl_session *s, const ammpl_prompt *p, const float *pixels, size_t n,
+                                             float *logits, size_t cap);
+/* Accuracy over a data set whose class names are the prompt's, in its order (AMMPL_E_ARGUMENT otherwise).  fn (may be
+ * NULL) is called after every batch with step, steps, images; nonzero stops with AMMPL_CANCELLED and the counts so far.
+ * predicted [count] (may be NULL) receives each item's class, -1 where skipped.  cfg: batch, skip_bad.  [S] */
+AMMPL_API ammpl_status ammpl_session_evaluate(ammpl_session *s, const ammpl_prompt *p, const ammpl_dataset *ds,
+                                              const ammpl_config *cfg, ammpl_progress_fn fn, void *user,
+                                              int32_t *predicted, ammpl_metrics *out);
+/* Forward and backward of one batch: adds d(loss)/d(tensor) to the prompt's gradients, *loss = sum of weight * loss_i.
+ * logits [n, C] may be NULL.  On failure the gradients are as before the call.  [S] on both */
+AMMPL_API ammpl_status ammpl_session_accumulate(ammpl_session *s, ammpl_prompt *p, const ammpl_batch *batch, double *loss,
+                                                float *logits);
+/* AMMPL prompts: the learned pixel tile of every class, N_i + f_T(z0_i), out [C, 3, q, q] (zero where padding is off).  [S] */
+AMMPL_API ammpl_status ammpl_session_padding(ammpl_session *s, const ammpl_prompt *p, float *out, size_t cap);
+/* AMMPL prompts: evaluation draw number `draw` of every class's mask, 1 = kept, out [C, g, g].  [S] */
+AMMPL_API ammpl_status ammpl_session_masks(ammpl_session *s, const ammpl_prompt *p, uint32_t draw, float *out, size_t cap);
+/* Asks a running evaluate or train on this session to stop after its present batch.  [T] */
+AMMPL_API void ammpl_session_cancel(ammpl_session *s);
+
+/* ==== 10. optimizer and training ================================================================================== */
+
+/* SGD (g += wd*p; m = mu*m + g; p -= lr*m, as PyTorch's) or AdamW over the prompt's trainable tensors.  [R] on p */
+AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_optimizer_create(ammpl_prompt *p, const ammpl_config *cfg,
+                                                              ammpl_optimizer **out);
+/* NULL accepted.  [S] */
+AMMPL_API void ammpl_optimizer_destroy(ammpl_optimizer *o);
+/* One update from the prompt's gradients (which stay).  AMMPL_E_NUMERIC when a gradient is not finite: nothing changes.  [S] */
+AMMPL_API ammpl_status ammpl_optimizer_step(ammpl_optimizer *o);
+/* Groups, and the rate each will use in its next step.  [R], setters [S] */
+AMMPL_API size_t ammpl_optimizer_group_count(const ammpl_optimizer *o);
+AMMPL_API double ammpl_optimizer_learning_rate(const ammpl_optimizer *o, size_t group);                           /* [R] */
+AMMPL_API ammpl_status ammpl_optimizer_set_learning_rate(ammpl_optimizer *o, size_t group, double lr);            /* [S] */
+/* Sets every group's rate to its schedule's value at a 0-based epoch: warm-up rate below warmup_epochs, then
+ * lr/2 * (1 + cos(pi*(e - W)/T)) with T = epochs.  [S] */
+AMMPL_API ammpl_status ammpl_optimizer_set_epoch(ammpl_optimizer *o, int64_t epoch);
+
+/* A training run of p on ds, from its first step.  Holds s, p and ds.  Class names must be the prompt's, in its order.
+ * Errors: ARGUMENT (no images, names differ), LABEL (a class without images), OPTION.  [S] on s and p */
+AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_trainer_create(ammpl_session *s, ammpl_prompt *p, const ammpl_dataset *ds,
+                                                            const ammpl_config *cfg, ammpl_trainer **out);
+/* NULL accepted.  The prompt stays as after the last finished step.  [S] */
+AMMPL_API void ammpl_trainer_destroy(ammpl_trainer *t);
+/* One optimizer step; AMMPL_END (and nothing done) when all are done.  On failure (an unreadable image, NaN) the prompt
+ * and the trainer are as before the call.  progress may be NULL.  [S] */
+AMMPL_API ammpl_status ammpl_trainer_step(ammpl_trainer *t, ammpl_progress *progress);
+/* Prompt, momenta, counters and options to a state file; loading it into a trainer made with the same prompt method, data
+ * and options continues bit-identically from that step.  Saving as ammpl_prompt_save_file with overwrite = 1.  [S] */
+AMMPL_API ammpl_status ammpl_trainer_save(const ammpl_trainer *t, const char *path);
+AMMPL_API ammpl_status ammpl_trainer_load(ammpl_trainer *t, const char *path);                                    /* [S] */
+/* A trainer run to its end with progress; fn may be NULL.  AMMPL_CANCELLED: parameters as after the last step.  [S] */
+AMMPL_API ammpl_status ammpl_train(ammpl_session *s, ammpl_prompt *p, const ammpl_dataset *ds, const ammpl_config *cfg,
+                                   ammpl_progress_fn fn, void *user);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* AMMPL_AMMPL_H */

@@ -1,0 +1,115 @@
+/* core.h - what every file of the library stands on: status, memory, threads, random numbers.
+ *
+ * Vocabulary, used everywhere: B images, C classes, L tokens of one sequence, T tokens of all sequences of a pass,
+ * D width, H heads, E joint width, M context tokens, P = g*g patches, q pixels of a patch's side, R = g*q.
+ * Internal names start with ammpli_, public ones with ammpl_.
+ */
+#ifndef AMMPLI_CORE_H
+#define AMMPLI_CORE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <ammpl/ammpl.h>
+#include <ammpl/ammpl_backend.h> /* ammpl_host, ammpl_ops */
+
+/* ---- status: error.c ---------------------------------------------------------------------------------------- */
+
+/* Records this thread's sentence, unless one stands already (the first failure is the cause), and returns `status`. */
+ammpl_status ammpli_fail(ammpl_status status, const char *fmt, ...) __attribute__((format(printf, 2, 3), cold));
+void ammpli_clear_error(void); /* on entry to every public function that can fail */
+const char *ammpli_error_text(void);
+
+/* Passes a failure on. */
+#define TRY(call)                        \
+    do {                                 \
+        ammpl_status try_status = (call); \
+        if (try_status < 0)              \
+            return try_status;           \
+    } while (0)
+/* Passes a failure on after cleaning up at a label; expects a variable `status`. */
+#define TRY_GOTO(label, call)            \
+    do {                                 \
+        status = (call);                 \
+        if (status < 0)                  \
+            goto label;                  \
+    } while (0)
+
+/* ---- memory: memory.c --------------------------------------------------------------------------------------- */
+
+/* Zeroed, 64-byte aligned memory of the context's allocator, counted.  NULL and a recorded sentence when there is none
+ * (return AMMPL_E_MEMORY then).  count * size is checked for overflow.  Zero bytes give a valid pointer. */
+void *ammpli_alloc(ammpl_context *ctx, size_t count, size_t size);
+void ammpli_free(ammpl_context *ctx, void *p); /* NULL accepted */
+char *ammpli_strdup(ammpl_context *ctx, const char *s);
+/* A growing array: makes room for `need` elements, doubling; false (with a sentence) when out of memory. */
+bool ammpli_grow(ammpl_context *ctx, void **array, size_t *cap, size_t need, size_t size);
+
+/* ---- log ------------------------------------------------------------------------------------------------------ */
+void ammpli_log(ammpl_context *ctx, ammpl_level level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* ---- thread pool: pool.c --------------------------------------------------------------------------------------- */
+
+/* Runs fn(arg, i, worker) for i in 0..n-1, in any order on any thread, and returns when all are done.  `worker` is
+ * 0..threads-1 and names private scratch.  When the pool is busy with another session, or after fork until it has been
+ * restarted, everything runs on the calling thread.  fn must not call it again on the same pool (it would run inline). */
+typedef void (*ammpli_task_fn)(void *arg, int64_t i, int worker);
+typedef struct ammpli_pool ammpli_pool;
+ammpl_status ammpli_pool_create(ammpl_context *ctx, int threads, ammpli_pool **out);
+void ammpli_pool_destroy(ammpli_pool *pool);
+int ammpli_pool_threads(const ammpli_pool *pool);
+void ammpli_parallel(ammpli_pool *pool, int64_t n, ammpli_task_fn fn, void *arg);
+
+/* ---- counter-based random numbers: philox.c ------------------------------------------------------------------- */
+
+/* Purposes: part of the prompt file's version, test vectors in tests/golden/philox.txt. */
+enum {
+    AMMPLI_DRAW_MASK = 1,      /* position patch, c1 class-name hash (0: draws = image), c2 image id, c3 step */
+    AMMPLI_DRAW_MASK_EVAL = 2, /* position patch, c1 class-name hash (0: shared scope), c2 draw             */
+    AMMPLI_DRAW_INIT = 3,      /* position element, c1 tensor-name hash, c2 class-name hash, c3 element>>24  */
+    AMMPLI_DRAW_SHUFFLE = 4,   /* position i, c3 epoch                                                       */
+    AMMPLI_DRAW_CROP = 5,      /* position draw number (100 top, 101 left), c2 image id, c3 step             */
+    AMMPLI_DRAW_FLIP = 6,      /* c2 image id, c3 step                                                       */
+    AMMPLI_DRAW_SHOTS = 7      /* c2 image id                                                                */
+};
+/* Philox4x32-10 of counter {purpose<<24 | position, c1, c2, c3} under key = seed. */
+void ammpli_philox(uint64_t seed, uint32_t purpose, uint32_t position, uint32_t c1, uint32_t c2, uint32_t c3,
+                   uint32_t out[4]);
+float ammpli_uniform(const uint32_t x[4]);  /* (x[0] >> 8) * 2^-24, in [0, 1) */
+double ammpli_normal(const uint32_t x[4]);  /* Box-Muller of x[0], x[1], in double */
+uint32_t ammpli_hash(const char *name);     /* FNV-1a 32 of the UTF-8 bytes */
+
+/* ---- handles --------------------------------------------------------------------------------------------------- */
+
+/* First member of every public handle: lives while its count is above zero. */
+typedef struct ammpli_ref {
+    atomic_int count;
+} ammpli_ref;
+
+struct ammpl_device {
+    const char *name;
+    char description[128];
+    const ammpl_backend *backend;
+};
+
+struct ammpl_context {
+    ammpli_ref ref;
+    ammpl_allocator allocator;
+    atomic_ullong memory_now, memory_peak;
+    ammpl_level log_min;
+    ammpl_log_fn log_fn;
+    void *log_user;
+    ammpli_pool *pool;
+    ammpl_host host;        /* what backends get: allocation, log, parallel loops */
+    ammpl_device device[1]; /* "cpu" */
+    atomic_ullong next_id;  /* unique numbers for prompts, so that caches know what they hold */
+};
+
+ammpl_status ammpli_context_create(const ammpl_allocator *alloc, ammpl_context **out); /* context.c */
+ammpl_context *ammpli_context_hold(ammpl_context *ctx);
+void ammpli_context_release(ammpl_context *ctx);
+ammpl_status ammpli_context_set_threads(ammpl_context *ctx, int threads);
+
+#endif

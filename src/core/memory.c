@@ -1,0 +1,77 @@
+/* memory.c - every byte of the library comes from the context's allocator and is counted here. */
+#include "core/core.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { ALIGN = 64 };
+
+/* Stands in the 64 bytes before each block, so that release can hand the size back to the allocator. */
+typedef struct block_header {
+    size_t total;
+} block_header;
+
+static void count_memory(ammpl_context *ctx, size_t total)
+{
+    unsigned long long now = atomic_fetch_add(&ctx->memory_now, total) + total;
+    unsigned long long peak = atomic_load(&ctx->memory_peak);
+    while (now > peak && !atomic_compare_exchange_weak(&ctx->memory_peak, &peak, now)) {
+    }
+}
+
+void *ammpli_alloc(ammpl_context *ctx, size_t count, size_t size)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX - 2 * ALIGN) {
+        ammpli_fail(AMMPL_E_MEMORY, "out of memory: %zu x %zu bytes were asked for, more than can be addressed", count, size);
+        return NULL;
+    }
+    size_t total = (bytes + 2 * ALIGN - 1) / ALIGN * ALIGN;
+    char *block = ctx->allocator.alloc(ctx->allocator.user, total, ALIGN);
+    if (!block) {
+        ammpli_fail(AMMPL_E_MEMORY,
+                    "out of memory: %zu bytes could not be had; use a smaller batch, fewer classes or a memory_limit", bytes);
+        return NULL;
+    }
+    memset(block, 0, total);
+    ((block_header *)(void *)block)->total = total;
+    count_memory(ctx, total);
+    return block + ALIGN;
+}
+
+void ammpli_free(ammpl_context *ctx, void *p)
+{
+    if (!p)
+        return;
+    char *block = (char *)p - ALIGN;
+    size_t total = ((block_header *)(void *)block)->total;
+    atomic_fetch_sub(&ctx->memory_now, total);
+    ctx->allocator.release(ctx->allocator.user, block, total);
+}
+
+char *ammpli_strdup(ammpl_context *ctx, const char *s)
+{
+    size_t n = strlen(s) + 1;
+    char *copy = ammpli_alloc(ctx, n, 1);
+    if (copy)
+        memcpy(copy, s, n);
+    return copy;
+}
+
+bool ammpli_grow(ammpl_context *ctx, void **array, size_t *cap, size_t need, size_t size)
+{
+    if (need <= *cap)
+        return true;
+    size_t wanted = need > 2 * *cap ? need : 2 * *cap;
+    if (wanted < 16)
+        wanted = 16;
+    void *bigger = ammpli_alloc(ctx, wanted, size);
+    if (!bigger)
+        return false;
+    if (*array)
+        memcpy(bigger, *array, *cap * size);
+    ammpli_free(ctx, *array);
+    *array = bigger;
+    *cap = wanted;
+    return true;
+}

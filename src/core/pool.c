@@ -1,0 +1,166 @@
+/* pool.c - one thread pool per context: a parallel loop over independent tasks.
+ *
+ * What a task computes may not depend on which thread runs it, nor on how many there are; then results do not either.
+ * After fork the child has none of the threads: it notices by its process id and starts new ones.
+ */
+#include "core/core.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <unistd.h>
+
+struct ammpli_pool {
+    ammpl_context *ctx;
+    int threads; /* workers beside the caller: threads - 1 */
+    pid_t owner; /* the process whose workers these are */
+    pthread_t *worker;
+    int started;
+    pthread_mutex_t use;  /* held by the session that runs a loop */
+    pthread_mutex_t lock; /* guards what follows */
+    pthread_cond_t wake, done;
+    uint64_t round; /* counts loops; a worker sleeps until it changes */
+    int busy;       /* workers that have not finished this round */
+    bool quit;
+    ammpli_task_fn fn;
+    void *arg;
+    int64_t n;
+    atomic_llong next; /* the next task nobody has taken */
+};
+
+static void run_tasks(ammpli_pool *pool, ammpli_task_fn fn, void *arg, int64_t n, int worker)
+{
+    for (;;) {
+        int64_t i = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed);
+        if (i >= n)
+            return;
+        fn(arg, i, worker);
+    }
+}
+
+typedef struct worker_start {
+    ammpli_pool *pool;
+    int index;
+} worker_start;
+
+static void *worker_main(void *p)
+{
+    worker_start start = *(worker_start *)p;
+    ammpli_pool *pool = start.pool;
+    ammpli_free(pool->ctx, p);
+    uint64_t seen = 0;
+    pthread_mutex_lock(&pool->lock);
+    for (;;) {
+        while (pool->round == seen && !pool->quit)
+            pthread_cond_wait(&pool->wake, &pool->lock);
+        if (pool->quit)
+            break;
+        seen = pool->round;
+        ammpli_task_fn fn = pool->fn;
+        void *arg = pool->arg;
+        int64_t n = pool->n;
+        pthread_mutex_unlock(&pool->lock);
+        run_tasks(pool, fn, arg, n, start.index);
+        pthread_mutex_lock(&pool->lock);
+        if (--pool->busy == 0)
+            pthread_cond_signal(&pool->done);
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return NULL;
+}
+
+/* Fewer workers than wanted (the system refused threads) is no error: the loop runs on those there are. */
+static void start_workers(ammpli_pool *pool)
+{
+    pthread_mutex_init(&pool->lock, NULL);
+    pthread_cond_init(&pool->wake, NULL);
+    pthread_cond_init(&pool->done, NULL);
+    pool->owner = getpid();
+    pool->started = 0;
+    pool->round = 0;
+    pool->busy = 0;
+    pool->quit = false;
+    for (int i = 1; i < pool->threads; i++) {
+        worker_start *start = ammpli_alloc(pool->ctx, 1, sizeof *start);
+        if (!start)
+            break;
+        *start = (worker_start){pool, i};
+        if (pthread_create(&pool->worker[pool->started], NULL, worker_main, start) != 0) {
+            ammpli_free(pool->ctx, start);
+            break;
+        }
+        pool->started++;
+    }
+}
+
+ammpl_status ammpli_pool_create(ammpl_context *ctx, int threads, ammpli_pool **out)
+{
+    *out = NULL;
+    ammpli_pool *pool = ammpli_alloc(ctx, 1, sizeof *pool);
+    pthread_t *worker = ammpli_alloc(ctx, (size_t)threads, sizeof *worker);
+    if (!pool || !worker) {
+        ammpli_free(ctx, pool);
+        ammpli_free(ctx, worker);
+        return AMMPL_E_MEMORY;
+    }
+    pool->ctx = ctx;
+    pool->threads = threads;
+    pool->worker = worker;
+    pthread_mutex_init(&pool->use, NULL);
+    start_workers(pool);
+    *out = pool;
+    return AMMPL_OK;
+}
+
+void ammpli_pool_destroy(ammpli_pool *pool)
+{
+    if (!pool)
+        return;
+    if (pool->owner == getpid()) { /* a forked child has no threads to join */
+        pthread_mutex_lock(&pool->lock);
+        pool->quit = true;
+        pthread_cond_broadcast(&pool->wake);
+        pthread_mutex_unlock(&pool->lock);
+        for (int i = 0; i < pool->started; i++)
+            pthread_join(pool->worker[i], NULL);
+        pthread_cond_destroy(&pool->wake);
+        pthread_cond_destroy(&pool->done);
+        pthread_mutex_destroy(&pool->lock);
+        pthread_mutex_destroy(&pool->use);
+    }
+    ammpl_context *ctx = pool->ctx;
+    ammpli_free(ctx, pool->worker);
+    ammpli_free(ctx, pool);
+}
+
+int ammpli_pool_threads(const ammpli_pool *pool)
+{
+    return pool->threads;
+}
+
+void ammpli_parallel(ammpli_pool *pool, int64_t n, ammpli_task_fn fn, void *arg)
+{
+    if (pool->owner != getpid()) {
+        pthread_mutex_init(&pool->use, NULL);
+        start_workers(pool);
+    }
+    if (n <= 1 || pool->started == 0 || pthread_mutex_trylock(&pool->use) != 0) {
+        for (int64_t i = 0; i < n; i++)
+            fn(arg, i, 0);
+        return;
+    }
+    pthread_mutex_lock(&pool->lock);
+    pool->fn = fn;
+    pool->arg = arg;
+    pool->n = n;
+    atomic_store(&pool->next, 0);
+    pool->busy = pool->started;
+    pool->round++;
+    pthread_cond_broadcast(&pool->wake);
+    pthread_mutex_unlock(&pool->lock);
+    run_tasks(pool, fn, arg, n, 0);
+    pthread_mutex_lock(&pool->lock);
+    while (pool->busy > 0)
+        pthread_cond_wait(&pool->done, &pool->lock);
+    pthread_mutex_unlock(&pool->lock);
+    pthread_mutex_unlock(&pool->use);
+}
