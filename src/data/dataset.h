@@ -1,0 +1,37 @@
+/* dataset.h - labelled pictures: pixels held here, or files opened when they are used. */
+#ifndef AMMPLI_DATASET_H
+#define AMMPLI_DATASET_H
+
+#include "core/core.h"
+#include "data/image.h"
+
+typedef struct ammpli_item {
+    int32_t label;
+    uint32_t id;        /* index in the listed order of the whole set: keys every random draw */
+    char *path;         /* NULL for pixels */
+    ammpl_image *image; /* NULL for files */
+} ammpli_item;
+
+struct ammpl_dataset {
+    ammpli_ref ref;
+    ammpl_context *ctx; /* held */
+    size_t classes, count, cap;
+    char **class_name; /* [classes] */
+    ammpli_item *item; /* [count] */
+};
+
+ammpl_status ammpli_dataset_create(ammpl_context *ctx, const char *const *names, size_t n, ammpl_dataset **out);
+ammpl_dataset *ammpli_dataset_hold(ammpl_dataset *ds);
+void ammpli_dataset_release(ammpl_dataset *ds);
+/* Copies img (pixels) or path; exactly one is not NULL. */
+ammpl_status ammpli_dataset_add(ammpl_dataset *ds, const ammpl_image *img, const char *path, int32_t label, uint32_t id);
+ammpl_status ammpli_dataset_load_image(const ammpl_dataset *ds, size_t i, ammpl_image **out);
+/* Every class has an image, or AMMPL_E_LABEL naming the first that has none. */
+ammpl_status ammpli_dataset_check_filled(const ammpl_dataset *ds, const char *what);
+ammpl_status ammpli_dataset_open_folder(ammpl_context *ctx, const char *dir, const char *part, ammpl_dataset **out);
+ammpl_status ammpli_dataset_open_split(ammpl_context *ctx, const char *root, const char *json, const char *part,
+                                       ammpl_dataset **out);
+ammpl_status ammpli_dataset_select_shots(const ammpl_dataset *ds, int32_t shots, uint64_t seed, ammpl_dataset **out);
+ammpl_status ammpli_dataset_select_classes(const ammpl_dataset *ds, const int32_t *classes, size_t n, ammpl_dataset **out);
+
+#endif
