@@ -29,6 +29,7 @@ class Clip:
     def __init__(self, weights, vision_heads, text_heads, eps=1e-5, activation="quick_gelu", dtype=torch.float64):
         """weights: {OpenAI name: numpy array}, used at their stored (rounded) values."""
         self.weights, self.dtype, self.eps = weights, dtype, eps
+        self.converted = {}
         self.vision_heads, self.text_heads = vision_heads, text_heads
         self.activation = {"quick_gelu": quick_gelu, "gelu": gelu}[activation]
         self.scale = self.w("logit_scale").exp()  # s = 1/tau
@@ -39,7 +40,13 @@ class Clip:
         self.width = weights["text_projection"].shape[1]
 
     def w(self, name):
-        return torch.from_numpy(self.weights[name]).to(self.dtype)
+        """The weight in the computing type; small ones are kept, large models are converted at every use."""
+        if name not in self.converted:
+            value = torch.from_numpy(self.weights[name]).to(self.dtype)
+            if value.numel() > 100_000:
+                return value
+            self.converted[name] = value
+        return self.converted[name]
 
     def layers(self, prefix):
         return len({n[len(prefix):].split(".")[1] for n in self.weights if n.startswith(prefix + "resblocks.")})

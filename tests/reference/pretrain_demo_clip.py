@@ -24,7 +24,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from PIL import Image
 
-SIZE, PATCH, WIDTH_V, LAYERS_V, HEAD_V = 48, 6, 96, 3, 32
+SIZE, PATCH, WIDTH_V, LAYERS_V, HEAD_V = 48, 6, 64, 3, 32
 CONTEXT, WIDTH_T, LAYERS_T, HEADS_T, JOINT = 16, 64, 2, 2, 64
 SHEET = 32
 MEAN = (0.48145466, 0.4578275, 0.40821073)

@@ -1,0 +1,38 @@
+/* support.h - what every test program shares: main, paths, skipped cases, goldens. */
+#ifndef AMMPL_TESTS_SUPPORT_H
+#define AMMPL_TESTS_SUPPORT_H
+
+#include <check.h>
+
+#include "core/core.h"
+#include "io/safetensors.h"
+
+/* Runs the suite (TAP on standard output, which tests/run.sh counts) and returns the exit status of main. */
+int test_main(Suite *suite);
+/* Reports a case that cannot run here, with a sentence that says why: instead of adding it to the suite. */
+void test_skip(const char *name, const char *why);
+/* tests/golden/NAME of the source tree / ../shared/NAME, or NULL where that does not exist.  Static buffers, 4 in turn. */
+const char *test_golden(const char *name);
+const char *test_shared(const char *name);
+/* A fresh file name in a temporary folder of this process, removed at exit. */
+const char *test_temp(const char *name);
+/* A context that must come into being. */
+ammpl_context *test_context(void);
+/* A whole tensor of an open file as float32 (malloc, the test's own to free); fails the test when absent. */
+float *test_tensor(const ammpli_st *st, const char *name, int64_t *count);
+/* |a - b| / max(|b|, floor) over n values, in double. */
+double test_difference(const float *a, const float *b, int64_t n, double floor);
+/* Fails the test unless the status is `expected` and, where it is an error, the sentence contains `word`. */
+#define ck_status(call, expected, word)                                                                                \
+    do {                                                                                                               \
+        ammpli_clear_error();                                                                                          \
+        ammpl_status ck_got = (call);                                                                                  \
+        ck_assert_msg(ck_got == (expected), "%s: status %d (%s), expected %d", #call, (int)ck_got, ammpli_error_text(), \
+                      (int)(expected));                                                                                \
+        if (ck_got < 0)                                                                                                \
+            ck_assert_msg(strstr(ammpli_error_text(), (word)) != NULL, "%s: the sentence \"%s\" does not contain \"%s\"", \
+                          #call, ammpli_error_text(), (word));                                                         \
+    } while (0)
+#define ck_ok(call) ck_status(call, AMMPL_OK, "")
+
+#endif
