@@ -1,0 +1,44 @@
+/* engine.h - what computes: a model, its backend's ops, one stream of work and the memory of one step. */
+#ifndef AMMPLI_ENGINE_H
+#define AMMPLI_ENGINE_H
+
+#include "clip/clip.h"
+
+/* Bump memory on the backend.  Blocks are added when it runs out and merged into one at the next full reset, so a steady
+ * state allocates nothing. */
+typedef struct ammpli_arena_block {
+    char *base;
+    size_t size;
+} ammpli_arena_block;
+typedef struct ammpli_arena {
+    ammpli_arena_block *block;
+    size_t count, cap; /* blocks */
+    size_t used;       /* of the last block */
+} ammpli_arena;
+typedef struct ammpli_mark {
+    size_t block, used;
+} ammpli_mark;
+
+typedef struct ammpli_engine {
+    ammpl_context *ctx;
+    const ammpl_model *model;
+    const ammpl_ops *ops;
+    ammpl_stream *stream;
+    ammpli_arena arena;
+} ammpli_engine;
+
+ammpl_status ammpli_engine_open(ammpli_engine *e, const ammpl_model *m); /* does not hold the model */
+void ammpli_engine_close(ammpli_engine *e);
+
+/* Memory until the arena is reset (or released to a mark taken before). Not cleared. */
+ammpl_status ammpli_take(ammpli_engine *e, size_t bytes, void **out);
+ammpl_status ammpli_take_floats(ammpli_engine *e, int64_t n, float **out);
+ammpl_status ammpli_take_zeros(ammpli_engine *e, int64_t n, float **out);
+/* A copy of host numbers in backend memory. */
+ammpl_status ammpli_take_ints(ammpli_engine *e, const int32_t *host, int64_t n, int32_t **out);
+ammpl_status ammpli_take_copy(ammpli_engine *e, const float *host, int64_t n, float **out);
+ammpli_mark ammpli_arena_mark(const ammpli_engine *e);
+void ammpli_arena_release(ammpli_engine *e, ammpli_mark mark); /* gives back what was taken since */
+void ammpli_arena_reset(ammpli_engine *e);                     /* everything; merges the blocks */
+
+#endif

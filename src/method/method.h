@@ -1,0 +1,118 @@
+/* method.h - prompts and the table of methods.
+ *
+ * A method says which tensors it learns and how images and classes become logits; everything it computes goes through
+ * the towers and the ops table, so it runs on every backend.  To add one: a file in src/method, a line in table.c.
+ */
+#ifndef AMMPLI_METHOD_H
+#define AMMPLI_METHOD_H
+
+#include "clip/tower.h"
+#include "core/config.h"
+#include "io/safetensors.h"
+
+typedef struct ammpli_tensor {
+    char name[48];
+    int32_t rank;
+    int64_t shape[4], count;
+    bool trainable;     /* the options give the loss a path to it */
+    int32_t group;      /* of the optimizer */
+    float *value, *grad; /* [shape], backend memory */
+} ammpli_tensor;
+
+/* What the text tower reads for each class: "CONTEXT NAME." cut at EOT, with gaps where learned context goes. */
+typedef struct ammpli_text_plan {
+    int64_t n, T, max_len, M; /* classes, rows, longest, context tokens */
+    int32_t *start;           /* [n+1] host */
+    int32_t *read;            /* [n] EOT row within all rows, host */
+    float *base;              /* [T,l] backend: token + position, position alone in the gaps */
+} ammpli_text_plan;
+
+enum { AMMPLI_MAX_GROUPS = 4 };
+typedef struct ammpli_method ammpli_method;
+
+struct ammpl_prompt {
+    ammpli_ref ref;
+    ammpl_context *ctx;
+    ammpl_model *model; /* held */
+    const ammpl_ops *ops;
+    ammpl_stream *stream;
+    const ammpli_method *method;
+    ammpl_config *config; /* the options in force; every saved one is set */
+    uint64_t id;          /* unique in its context */
+    uint64_t revision;    /* counts changes of values, classes and options: what caches are keyed by */
+    size_t classes;
+    char **class_name;
+    uint32_t *class_hash; /* [classes] ammpli_hash(class_name) */
+    ammpli_tensor *tensor;
+    size_t tensors, tensor_cap;
+    int32_t groups;
+    double group_factor[AMMPLI_MAX_GROUPS]; /* times the schedule's rate */
+    ammpli_text_plan text;
+};
+
+struct ammpli_method {
+    ammpl_method id;
+    const char *name, *doc;
+    /* Option defaults that differ from the table's: name, value pairs ended by NULL. */
+    const char *const *defaults;
+    /* Adds the tensors (shapes, groups, trainable) that the options and the model call for. */
+    ammpl_status (*define)(ammpl_prompt *p);
+    /* Initial value of one tensor, host memory [count]. */
+    ammpl_status (*initialise)(const ammpl_prompt *p, const ammpli_tensor *t, uint64_t seed, float *value);
+    /* Fills p->text for p's classes (called at creation and when classes are re-bound). */
+    ammpl_status (*bind)(ammpl_prompt *p);
+    /* Options whose default depends on a file's tensors: fills what cfg has not set (may be NULL). */
+    ammpl_status (*infer)(ammpl_prompt *p, const ammpli_st *st);
+    int32_t (*conditioning)(const ammpl_prompt *p);
+    bool (*can_rebind)(const ammpl_prompt *p);
+    /* logits [n,C] (host) of pixels [n,3,R,R] (host). */
+    ammpl_status (*predict)(ammpl_session *s, const ammpl_prompt *p, const float *pixels, int64_t n, float *logits);
+    /* Forward and backward; adds to p's gradients. NULL: nothing to learn. */
+    ammpl_status (*accumulate)(ammpl_session *s, ammpl_prompt *p, const ammpl_batch *batch, double *loss, float *logits);
+    ammpl_status (*encode_images)(ammpl_session *s, const ammpl_prompt *p, const float *pixels, int64_t n, float *out);
+    ammpl_status (*encode_classes)(ammpl_session *s, const ammpl_prompt *p, float *out);
+};
+
+/* table.c */
+size_t ammpli_method_count(void);
+const ammpli_method *ammpli_method_at(size_t i);
+const ammpli_method *ammpli_method_by_id(ammpl_method id);        /* NULL when unknown */
+ammpl_status ammpli_method_find(const char *name, const ammpli_method **out); /* AMMPL_E_OPTION names the nearest */
+
+/* prompt.c */
+ammpl_status ammpli_prompt_create(const ammpl_model *m, ammpl_method method, const char *const *names, size_t n,
+                                  const ammpl_config *cfg, ammpl_prompt **out);
+ammpl_prompt *ammpli_prompt_hold(ammpl_prompt *p);
+void ammpli_prompt_release(ammpl_prompt *p);
+ammpl_status ammpli_prompt_rebind(ammpl_prompt *p, const char *const *names, size_t n);
+/* A tensor of the given name; shape has rank entries.  Values and gradients are zero. */
+ammpl_status ammpli_prompt_add(ammpl_prompt *p, const char *name, int32_t rank, const int64_t *shape, bool trainable,
+                               int32_t group);
+ammpli_tensor *ammpli_prompt_find(const ammpl_prompt *p, const char *name); /* NULL when absent */
+ammpl_status ammpli_prompt_read(const ammpl_prompt *p, size_t i, float *dst);
+ammpl_status ammpli_prompt_write(ammpl_prompt *p, size_t i, const float *src); /* AMMPL_E_NUMERIC for NaN */
+ammpl_status ammpli_prompt_gradient_read(const ammpl_prompt *p, size_t i, float *dst);
+ammpl_status ammpli_prompt_gradient_write(ammpl_prompt *p, size_t i, const float *src);
+ammpl_status ammpli_prompt_zero_gradients(ammpl_prompt *p);
+
+/* prompt_file.c */
+ammpl_status ammpli_prompt_load(const ammpl_model *m, const ammpli_st *st, const ammpl_config *cfg, ammpl_prompt **out);
+ammpl_status ammpli_prompt_load_file(const ammpl_model *m, const char *path, const ammpl_config *cfg, ammpl_prompt **out);
+ammpl_status ammpli_prompt_load_memory(const ammpl_model *m, const void *data, size_t size, const ammpl_config *cfg,
+                                       ammpl_prompt **out);
+ammpl_status ammpli_prompt_save_file(const ammpl_prompt *p, const char *path, bool overwrite);
+ammpl_status ammpli_prompt_bytes(const ammpl_prompt *p, void **data, size_t *size);
+/* Metadata and tensors of p into a writer, names prefixed (state files hold a prompt and more).  `host` receives the values'
+ * block, to be freed after the writer has saved. */
+ammpl_status ammpli_prompt_write_into(const ammpl_prompt *p, ammpli_st_writer *w, float **host);
+
+/* text_plan.c */
+/* "CONTEXT NAME." for every class with M learned tokens in place of the context (contract.md, methods.md 4.1). */
+ammpl_status ammpli_text_plan_context(ammpl_prompt *p, const char *context, int64_t M);
+void ammpli_text_plan_free(ammpl_prompt *p);
+/* class name as the text tower reads it: `_` becomes a space. New string. */
+char *ammpli_spoken_name(ammpl_context *ctx, const char *name);
+/* The first M token embeddings of ctx_init [M,l] into host memory. */
+ammpl_status ammpli_context_words(const ammpl_prompt *p, const char *words, int64_t M, float *value);
+
+#endif

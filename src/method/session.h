@@ -1,0 +1,44 @@
+/* session.h - scratch memory for one thread, and what it remembers of the last prompt. */
+#ifndef AMMPLI_SESSION_H
+#define AMMPLI_SESSION_H
+
+#include "method/method.h"
+
+/* Class features and pads of one prompt in one state, so that inference computes them once. */
+typedef struct ammpli_class_cache {
+    uint64_t prompt_id, revision; /* 0: empty */
+    size_t classes;
+    float *z0;       /* [C,E] normalised, backend memory */
+    float *pad;      /* [K,3qq] pixels; K = C or 1; NULL where nothing is padded */
+    float *pad_row;  /* [K,W] their patch embedding */
+    int64_t pads;    /* K */
+} ammpli_class_cache;
+
+struct ammpl_session {
+    ammpli_ref ref;
+    ammpl_model *model; /* held */
+    ammpli_engine engine;
+    ammpli_class_cache cache;
+    int64_t memory_limit; /* bytes for what is kept for backward; 0: the library's choice */
+    atomic_int cancel;
+};
+
+ammpl_status ammpli_session_create(const ammpl_model *m, const ammpl_config *cfg, ammpl_session **out);
+ammpl_session *ammpli_session_hold(ammpl_session *s);
+void ammpli_session_release(ammpl_session *s);
+void ammpli_session_clear_cache(ammpl_session *s);
+
+/* Arguments are checked by the caller (lib/): sizes, NULL, the prompt's model being the session's. Host memory. */
+ammpl_status ammpli_session_encode_texts(ammpl_session *s, const char *const *texts, size_t n, float *out /*[n,E]*/);
+ammpl_status ammpli_session_encode_images(ammpl_session *s, const ammpl_prompt *p, const float *pixels, size_t n,
+                                          float *out /*[n,E]*/);
+ammpl_status ammpli_session_encode_classes(ammpl_session *s, const ammpl_prompt *p, float *out /*[C,E]*/);
+ammpl_status ammpli_session_predict(ammpl_session *s, const ammpl_prompt *p, const float *pixels, size_t n,
+                                    float *logits /*[n,C]*/);
+ammpl_status ammpli_session_accumulate(ammpl_session *s, ammpl_prompt *p, const ammpl_batch *batch, double *loss,
+                                       float *logits /*[n,C] or NULL*/);
+/* ammpl_view.c: AMMPL prompts only. */
+ammpl_status ammpli_session_padding(ammpl_session *s, const ammpl_prompt *p, float *out /*[C,3,q,q]*/);
+ammpl_status ammpli_session_masks(ammpl_session *s, const ammpl_prompt *p, uint32_t draw, float *out /*[C,P]*/);
+
+#endif

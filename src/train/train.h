@@ -1,0 +1,64 @@
+/* train.h - optimizer, schedule, trainer and evaluation. */
+#ifndef AMMPLI_TRAIN_H
+#define AMMPLI_TRAIN_H
+
+#include "data/dataset.h"
+#include "method/session.h"
+
+/* optimizer.c */
+struct ammpl_optimizer {
+    ammpli_ref ref;
+    ammpl_prompt *prompt; /* held */
+    ammpl_config *config; /* what was in force at creation */
+    bool adamw;
+    int64_t step;         /* updates done */
+    int32_t groups;
+    double rate[AMMPLI_MAX_GROUPS]; /* of the next step */
+    float **moment[2];    /* [tensors] backend memory; NULL where not trainable; second one for AdamW */
+    size_t tensors;
+};
+ammpl_status ammpli_optimizer_create(ammpl_prompt *p, const ammpl_config *cfg, ammpl_optimizer **out);
+void ammpli_optimizer_release(ammpl_optimizer *o);
+ammpl_status ammpli_optimizer_step(ammpl_optimizer *o);
+void ammpli_optimizer_set_epoch(ammpl_optimizer *o, int64_t epoch);
+/* schedule.c: methods.md 6.5 */
+double ammpli_schedule_rate(const ammpl_config *cfg, int64_t epoch);
+
+/* trainer.c */
+struct ammpl_trainer {
+    ammpli_ref ref;
+    ammpl_session *session; /* held, as are prompt and data */
+    ammpl_prompt *prompt;
+    ammpl_dataset *data;
+    ammpl_config *config;
+    ammpl_optimizer *optimizer;
+    int64_t epochs, batch, accumulate;
+    bool shuffle, drop_last, skip_bad, augment;
+    uint64_t seed;
+    int64_t epoch, next; /* epoch at work; images of it already used */
+    int64_t step, steps; /* optimizer steps done, and in all */
+    int32_t *order;      /* [count] this epoch's order */
+    /* running figures of this epoch, and seconds of the whole run: part of the state */
+    double epoch_loss, epoch_correct, seconds, epoch_seconds;
+    int64_t epoch_images;
+};
+ammpl_status ammpli_trainer_create(ammpl_session *s, ammpl_prompt *p, const ammpl_dataset *ds, const ammpl_config *cfg,
+                                   ammpl_trainer **out);
+void ammpli_trainer_release(ammpl_trainer *t);
+ammpl_status ammpli_trainer_step(ammpl_trainer *t, ammpl_progress *progress);
+ammpl_status ammpli_train(ammpl_session *s, ammpl_prompt *p, const ammpl_dataset *ds, const ammpl_config *cfg,
+                          ammpl_progress_fn fn, void *user);
+/* state_file.c */
+ammpl_status ammpli_trainer_save(const ammpl_trainer *t, const char *path);
+ammpl_status ammpli_trainer_load(ammpl_trainer *t, const char *path);
+/* evaluate.c */
+ammpl_status ammpli_session_evaluate(ammpl_session *s, const ammpl_prompt *p, const ammpl_dataset *ds,
+                                     const ammpl_config *cfg, ammpl_progress_fn fn, void *user, int32_t *predicted,
+                                     ammpl_metrics *out);
+/* loader.c: pictures of `n` items (indices into ds) decoded and preprocessed in parallel, pixels [n,3,R,R].  augment: crops and
+ * flips keyed by seed and step.  With skip_bad, `bad[i]` is set for pictures that cannot be read (their pixels are zero)
+ * and a warning is logged; without, the first bad one is the error. */
+ammpl_status ammpli_load_batch(const ammpl_model *m, const ammpl_dataset *ds, const int32_t *item, int64_t n, bool augment,
+                               uint64_t seed, uint32_t step, bool skip_bad, bool *bad, float *pixels);
+
+#endif
