@@ -48,6 +48,7 @@ struct ammpl_model {
     /* image side */
     int64_t grid, patch;        /* g, q */
     ammpl_weight *patch_weight; /* [W, 3qq] */
+    float *class_embedding;     /* [1, W] (for the probe) */
     float *class_row;           /* [1, W] class embedding + position 0 */
     float *patch_position;      /* [P, W] positions 1..P */
     float *ln_pre_gamma, *ln_pre_beta;

@@ -8,28 +8,22 @@
 
 #include "clip/engine.h"
 
-typedef struct ammpli_saved_block {
-    float *x;    /* [T,D]  the block's input */
-    float *qkv;  /* [T,3D] */
-    float *attn; /* [T,D]  attention's output, before out_proj */
-    float *pre;  /* [T,F]  MLP before the activation */
-} ammpli_saved_block;
-
 typedef struct ammpli_pass {
     const ammpli_tower *tower;
     int64_t B, T, max_len;
     const int32_t *start; /* [B+1] backend memory */
     const int32_t *read;  /* [B] the row that becomes the feature, backend memory */
     bool keep;
-    ammpli_saved_block *saved; /* [layers], host memory within the arena's life; only with keep */
-    float *embedded;           /* [T,D] image only: before ln_pre */
-    float *last;               /* [B,D] the read rows after the last block */
+    float *saved;    /* [layers] blocks of x [T,D], qkv [T,3D], attention [T,D], MLP pre-activation [T,F]; only with keep */
+    float *embedded; /* [T,D] image only: before ln_pre */
+    float *last;     /* [B,D] the read rows after the last block */
 } ammpli_pass;
 
 /* Bytes of backend memory that one sequence of `len` rows takes with keep, and without. */
 size_t ammpli_pass_bytes(const ammpli_tower *tower, int64_t len, bool keep);
 
-/* Text: x [T,l] are the input rows, positions added; overwritten.  feature [B,E], not normalised. */
+/* Text: B, T, max_len, start, read and keep are set; x [T,l] are the input rows, positions added; overwritten.
+ * feature [B,E], not normalised.  What the pass keeps is taken from the arena. */
 ammpl_status ammpli_text_forward(ammpli_engine *e, ammpli_pass *pass, float *x, float *feature);
 ammpl_status ammpli_text_backward(ammpli_engine *e, const ammpli_pass *pass, const float *dfeature, float *dx);
 

@@ -1,0 +1,263 @@
+/* tower.c - transformer blocks forward and backward (methods.md 1.2), and both towers around them (1.3, 1.5). */
+#include "clip/tower.h"
+
+#define RUN(op, ...) TRY(e->ops->op(e->stream, __VA_ARGS__))
+
+size_t ammpli_pass_bytes(const ammpli_tower *t, int64_t len, bool keep)
+{
+    /* Kept: x, qkv, attn, pre per block.  Always: two block inputs, LN output, x_mid, qkv, MLP hidden and their gradients. */
+    int64_t D = t->width, F = t->hidden;
+    int64_t kept = keep ? t->layers * (5 * D + F) : 0;
+    return (size_t)(len * (kept + 12 * D + 2 * F)) * sizeof(float);
+}
+
+/* Where block i's saved rows stand. */
+typedef struct saved_block {
+    float *x, *qkv, *attn, *pre; /* [T,D], [T,3D], [T,D], [T,F] */
+} saved_block;
+
+static saved_block saved_at(const ammpli_pass *pass, int64_t i)
+{
+    int64_t TD = pass->T * pass->tower->width, TF = pass->T * pass->tower->hidden;
+    float *base = pass->saved + i * (5 * TD + TF);
+    return (saved_block){base, base + TD, base + 4 * TD, base + 5 * TD};
+}
+
+/* Takes what outlives the forward pass-> */
+static ammpl_status take_kept(ammpli_engine *e, ammpli_pass *pass)
+{
+    const ammpli_tower *t = pass->tower;
+    TRY(ammpli_take_floats(e, pass->B * t->width, &pass->last));
+    if (pass->keep)
+        TRY(ammpli_take_floats(e, t->layers * pass->T * (5 * t->width + t->hidden), &pass->saved));
+    return AMMPL_OK;
+}
+
+/* x [T,D] through all blocks; the result replaces x. */
+static ammpl_status blocks_forward(ammpli_engine *e, const ammpli_pass *pass, float *x)
+{
+    const ammpli_tower *t = pass->tower;
+    int64_t T = pass->T, D = t->width, F = t->hidden;
+    ammpli_mark mark = ammpli_arena_mark(e);
+    float *h, *f;
+    saved_block s = {0};
+    TRY(ammpli_take_floats(e, T * D, &h));
+    TRY(ammpli_take_floats(e, T * F, &f));
+    if (!pass->keep) {
+        TRY(ammpli_take_floats(e, T * 3 * D, &s.qkv));
+        TRY(ammpli_take_floats(e, T * D, &s.attn));
+    }
+    for (int64_t i = 0; i < t->layers; i++) {
+        const ammpli_block *b = &t->block[i];
+        if (pass->keep) {
+            s = saved_at(pass, i);
+            RUN(copy, s.x, x, (size_t)(T * D) * sizeof(float));
+        }
+        RUN(layernorm_forward, h, x, b->ln1_gamma, b->ln1_beta, T, D, t->eps);
+        RUN(linear_forward, s.qkv, NULL, h, b->qkv, b->qkv_bias, NULL, AMMPL_ACT_NONE, T);
+        RUN(attention_forward, s.attn, s.qkv, pass->start, pass->B, pass->max_len, T, D, t->heads, t->causal);
+        RUN(linear_forward, x, NULL, s.attn, b->out, b->out_bias, x, AMMPL_ACT_NONE, T);
+        RUN(layernorm_forward, h, x, b->ln2_gamma, b->ln2_beta, T, D, t->eps);
+        RUN(linear_forward, f, s.pre, h, b->fc, b->fc_bias, NULL, t->act, T);
+        RUN(linear_forward, x, NULL, f, b->proj, b->proj_bias, x, AMMPL_ACT_NONE, T);
+    }
+    ammpli_arena_release(e, mark);
+    return AMMPL_OK;
+}
+
+/* dx [T,D]: the gradient after the last block becomes the one before the first. */
+static ammpl_status blocks_backward(ammpli_engine *e, const ammpli_pass *pass, float *dx)
+{
+    const ammpli_tower *t = pass->tower;
+    int64_t T = pass->T, D = t->width, F = t->hidden;
+    ammpli_mark mark = ammpli_arena_mark(e);
+    float *x_mid, *dh, *dpre, *dqkv;
+    TRY(ammpli_take_floats(e, T * D, &x_mid));
+    TRY(ammpli_take_floats(e, T * D, &dh));
+    TRY(ammpli_take_floats(e, T * F, &dpre));
+    TRY(ammpli_take_floats(e, T * 3 * D, &dqkv));
+    for (int64_t i = t->layers - 1; i >= 0; i--) {
+        const ammpli_block *b = &t->block[i];
+        saved_block s = saved_at(pass, i);
+        RUN(linear_forward, x_mid, NULL, s.attn, b->out, b->out_bias, s.x, AMMPL_ACT_NONE, T); /* recomputed */
+        RUN(linear_backward, dpre, dx, b->proj, s.pre, t->act, T);
+        RUN(linear_backward, dh, dpre, b->fc, NULL, AMMPL_ACT_NONE, T);
+        RUN(layernorm_backward, dx, dh, x_mid, b->ln2_gamma, dx, T, D, t->eps);
+        RUN(linear_backward, dh, dx, b->out, NULL, AMMPL_ACT_NONE, T);
+        RUN(attention_backward, dqkv, dh, s.attn, s.qkv, pass->start, pass->B, pass->max_len, T, D, t->heads, t->causal);
+        RUN(linear_backward, dh, dqkv, b->qkv, NULL, AMMPL_ACT_NONE, T);
+        RUN(layernorm_backward, dx, dh, s.x, b->ln1_gamma, dx, T, D, t->eps);
+    }
+    ammpli_arena_release(e, mark);
+    return AMMPL_OK;
+}
+
+/* feature [B,E] = ln_post(x[read]) projection^T */
+static ammpl_status finish_forward(ammpli_engine *e, const ammpli_pass *pass, const float *x, float *feature)
+{
+    const ammpli_tower *t = pass->tower;
+    ammpli_mark mark = ammpli_arena_mark(e);
+    float *h;
+    TRY(ammpli_take_floats(e, pass->B * t->width, &h));
+    RUN(rows_copy, pass->last, NULL, x, pass->read, pass->B, t->width);
+    RUN(layernorm_forward, h, pass->last, t->ln_post_gamma, t->ln_post_beta, pass->B, t->width, t->eps);
+    RUN(linear_forward, feature, NULL, h, t->projection, NULL, NULL, AMMPL_ACT_NONE, pass->B);
+    ammpli_arena_release(e, mark);
+    return AMMPL_OK;
+}
+
+/* dx [T,D]: zero but for the rows that were read. */
+static ammpl_status finish_backward(ammpli_engine *e, const ammpli_pass *pass, const float *dfeature, float *dx)
+{
+    const ammpli_tower *t = pass->tower;
+    ammpli_mark mark = ammpli_arena_mark(e);
+    float *dh;
+    TRY(ammpli_take_floats(e, pass->B * t->width, &dh));
+    RUN(linear_backward, dh, dfeature, t->projection, NULL, AMMPL_ACT_NONE, pass->B);
+    RUN(layernorm_backward, dh, dh, pass->last, t->ln_post_gamma, NULL, pass->B, t->width, t->eps);
+    RUN(zero, dx, (size_t)(pass->T * t->width) * sizeof(float));
+    RUN(rows_copy, dx, pass->read, dh, NULL, pass->B, t->width);
+    ammpli_arena_release(e, mark);
+    return AMMPL_OK;
+}
+
+ammpl_status ammpli_text_forward(ammpli_engine *e, ammpli_pass *pass, float *x, float *feature)
+{
+    pass->tower = &e->model->text;
+    TRY(take_kept(e, pass));
+    TRY(blocks_forward(e, pass, x));
+    return finish_forward(e, pass, x, feature);
+}
+
+ammpl_status ammpli_text_backward(ammpli_engine *e, const ammpli_pass *pass, const float *dfeature, float *dx)
+{
+    TRY(finish_backward(e, pass, dfeature, dx));
+    return blocks_backward(e, pass, dx);
+}
+
+/* Where rows of [n,P] patches stand among the rows of [n,1+P] tokens, CLS first; and the sequences' bounds. */
+static ammpl_status image_layout(ammpli_engine *e, ammpli_pass *pass, int64_t n, int32_t **patch_row, int32_t **position)
+{
+    int64_t P = e->model->grid * e->model->grid, L = P + 1;
+    if (n * L > INT32_MAX)
+        return ammpli_fail(AMMPL_E_MEMORY, "%lld images in one pass are more tokens than can be counted; use a smaller batch",
+                           (long long)n);
+    int32_t *host = ammpli_alloc(e->ctx, (size_t)(2 * n * P + 2 * n + 1), sizeof *host);
+    if (!host)
+        return AMMPL_E_MEMORY;
+    int32_t *row = host, *pos = row + n * P, *start = pos + n * P, *read = start + n + 1;
+    for (int64_t i = 0; i < n; i++) {
+        start[i] = read[i] = (int32_t)(i * L);
+        for (int64_t p = 0; p < P; p++) {
+            row[i * P + p] = (int32_t)(i * L + 1 + p);
+            pos[i * P + p] = (int32_t)p;
+        }
+    }
+    start[n] = (int32_t)(n * L);
+    int32_t *device = NULL;
+    ammpl_status status = ammpli_take_ints(e, host, 2 * n * P + 2 * n + 1, &device);
+    ammpli_free(e->ctx, host);
+    TRY(status);
+    *patch_row = device;
+    *position = device + n * P;
+    pass->start = device + 2 * n * P;
+    pass->read = pass->start + n + 1;
+    pass->B = n;
+    pass->T = n * L;
+    pass->max_len = L;
+    return AMMPL_OK;
+}
+
+ammpl_status ammpli_image_forward(ammpli_engine *e, ammpli_pass *pass, const float *token, int64_t n, bool keep, float *feature)
+{
+    const ammpl_model *m = e->model;
+    const ammpli_tower *t = &m->image;
+    int64_t P = m->grid * m->grid, W = t->width;
+    int32_t *patch_row, *position;
+    *pass = (ammpli_pass){.tower = t, .keep = keep};
+    TRY(image_layout(e, pass, n, &patch_row, &position));
+    TRY(ammpli_take_floats(e, pass->T * W, &pass->embedded));
+    TRY(take_kept(e, pass));
+    ammpli_mark mark = ammpli_arena_mark(e);
+    float *x;
+    int32_t *zeros;
+    TRY(ammpli_take_floats(e, pass->T * W, &x));
+    TRY(ammpli_take(e, (size_t)n * sizeof *zeros, (void **)&zeros));
+    /* [CLS | patches] + positions; CLS and its position are one constant row. */
+    RUN(zero, zeros, (size_t)n * sizeof *zeros);
+    RUN(rows_copy, pass->embedded, pass->read, m->class_row, zeros, n, W);
+    RUN(rows_copy, pass->embedded, patch_row, token, NULL, n * P, W);
+    RUN(rows_add, pass->embedded, patch_row, m->patch_position, position, n * P, W);
+    RUN(layernorm_forward, x, pass->embedded, m->ln_pre_gamma, m->ln_pre_beta, pass->T, W, t->eps);
+    TRY(blocks_forward(e, pass, x));
+    TRY(finish_forward(e, pass, x, feature));
+    ammpli_arena_release(e, mark);
+    return AMMPL_OK;
+}
+
+ammpl_status ammpli_image_backward(ammpli_engine *e, const ammpli_pass *pass, const float *dfeature, float *dtoken)
+{
+    const ammpl_model *m = e->model;
+    int64_t P = m->grid * m->grid, W = m->image.width, n = pass->B;
+    ammpli_mark mark = ammpli_arena_mark(e);
+    float *dx;
+    int32_t *patch_row, *position;
+    ammpli_pass layout;
+    TRY(image_layout(e, &layout, n, &patch_row, &position));
+    TRY(ammpli_take_floats(e, pass->T * W, &dx));
+    TRY(finish_backward(e, pass, dfeature, dx));
+    TRY(blocks_backward(e, pass, dx));
+    RUN(layernorm_backward, dx, dx, pass->embedded, m->ln_pre_gamma, NULL, pass->T, W, pass->tower->eps);
+    RUN(rows_copy, dtoken, NULL, dx, patch_row, n * P, W);
+    ammpli_arena_release(e, mark);
+    return AMMPL_OK;
+}
+
+ammpl_status ammpli_patch_embed(ammpli_engine *e, const float *pixels, int64_t n, float *token)
+{
+    const ammpl_model *m = e->model;
+    int64_t P = m->grid * m->grid;
+    ammpli_mark mark = ammpli_arena_mark(e);
+    float *patches;
+    TRY(ammpli_take_floats(e, n * P * 3 * m->patch * m->patch, &patches));
+    RUN(patches_forward, patches, pixels, n, m->grid, m->patch);
+    RUN(linear_forward, token, NULL, patches, m->patch_weight, NULL, NULL, AMMPL_ACT_NONE, n * P);
+    ammpli_arena_release(e, mark);
+    return AMMPL_OK;
+}
+
+ammpl_status ammpli_text_features(ammpli_engine *e, int32_t *const *ids, const size_t *len, int64_t n, float *feature)
+{
+    const ammpl_model *m = e->model;
+    int64_t T = 0, max_len = 0, l = m->text.width;
+    for (int64_t i = 0; i < n; i++) {
+        T += (int64_t)len[i];
+        max_len = (int64_t)len[i] > max_len ? (int64_t)len[i] : max_len;
+    }
+    int32_t *host = ammpli_alloc(e->ctx, (size_t)(2 * T + 2 * n + 1), sizeof *host);
+    if (!host)
+        return AMMPL_E_MEMORY;
+    int32_t *id = host, *position = id + T, *start = position + T, *read = start + n + 1, row = 0;
+    for (int64_t i = 0; i < n; i++) {
+        start[i] = row;
+        for (size_t j = 0; j < len[i]; j++, row++) {
+            id[row] = ids[i][j];
+            position[row] = (int32_t)j;
+        }
+        read[i] = row - 1;
+    }
+    start[n] = row;
+    ammpli_mark mark = ammpli_arena_mark(e);
+    int32_t *device = NULL;
+    ammpl_status status = ammpli_take_ints(e, host, 2 * T + 2 * n + 1, &device);
+    ammpli_free(e->ctx, host);
+    TRY(status);
+    float *x;
+    TRY(ammpli_take_floats(e, T * l, &x));
+    RUN(embed, x, m->token_table, m->token_dtype, device, T, l);
+    RUN(rows_add, x, NULL, m->text_position, device + T, T, l);
+    ammpli_pass pass = {.B = n, .T = T, .max_len = max_len, .start = device + 2 * T, .read = device + 2 * T + n + 1};
+    TRY(ammpli_text_forward(e, &pass, x, feature));
+    ammpli_arena_release(e, mark);
+    return AMMPL_OK;
+}
