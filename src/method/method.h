@@ -61,7 +61,7 @@ struct ammpli_method {
     ammpl_status (*initialise)(const ammpl_prompt *p, const ammpli_tensor *t, uint64_t seed, float *value);
     /* Fills p->text for p's classes (called at creation and when classes are re-bound). */
     ammpl_status (*bind)(ammpl_prompt *p);
-    /* Options whose default depends on a file's tensors: fills what cfg has not set (may be NULL). */
+    /* Sets the options that a file's metadata lacks and its tensors' shapes tell (contract.md). */
     ammpl_status (*infer)(ammpl_prompt *p, const ammpli_st *st);
     int32_t (*conditioning)(const ammpl_prompt *p);
     bool (*can_rebind)(const ammpl_prompt *p);
@@ -82,6 +82,10 @@ ammpl_status ammpli_method_find(const char *name, const ammpli_method **out); /*
 /* prompt.c */
 ammpl_status ammpli_prompt_create(const ammpl_model *m, ammpl_method method, const char *const *names, size_t n,
                                   const ammpl_config *cfg, ammpl_prompt **out);
+/* A prompt with names and the method's default options, no tensors yet; and the initial value of its tensor i. */
+ammpl_status ammpli_prompt_new(const ammpl_model *m, const ammpli_method *method, const char *const *names, size_t n,
+                               ammpl_prompt **out);
+ammpl_status ammpli_prompt_initialise(ammpl_prompt *p, size_t i, uint64_t seed);
 ammpl_prompt *ammpli_prompt_hold(ammpl_prompt *p);
 void ammpli_prompt_release(ammpl_prompt *p);
 ammpl_status ammpli_prompt_rebind(ammpl_prompt *p, const char *const *names, size_t n);
@@ -108,11 +112,11 @@ ammpl_status ammpli_prompt_write_into(const ammpl_prompt *p, ammpli_st_writer *w
 
 /* text_plan.c */
 /* "CONTEXT NAME." for every class with M learned tokens in place of the context (contract.md, methods.md 4.1). */
-ammpl_status ammpli_text_plan_context(ammpl_prompt *p, const char *context, int64_t M);
+ammpl_status ammpli_text_plan_context(ammpl_prompt *p, int64_t M);
 void ammpli_text_plan_free(ammpl_prompt *p);
 /* class name as the text tower reads it: `_` becomes a space. New string. */
 char *ammpli_spoken_name(ammpl_context *ctx, const char *name);
-/* The first M token embeddings of ctx_init [M,l] into host memory. */
+/* The first M token embeddings of `words` [M,l] into host memory. */
 ammpl_status ammpli_context_words(const ammpl_prompt *p, const char *words, int64_t M, float *value);
 
 #endif

@@ -1,0 +1,90 @@
+/* image_stage.c - images with masked and padded patches, forward and backward in bounded memory.
+ *
+ * The patch embedding is linear (shortcut 7): a masked image is a selection among rows that are already embedded, and its
+ * gradients are products of rows.  No masked picture is ever made.
+ */
+#include "method/stage.h"
+
+#define RUN(op, ...) TRY(e->ops->op(e->stream, __VA_ARGS__))
+
+/* Index arrays of encodes from..to-1 in backend memory. */
+typedef struct chunk_index {
+    int32_t *image, *mask, *pad;
+} chunk_index;
+
+static ammpl_status upload_index(ammpli_engine *e, const ammpli_image_stage *t, int64_t from, int64_t to, chunk_index *out)
+{
+    *out = (chunk_index){0};
+    TRY(ammpli_take_ints(e, t->ii + from, to - from, &out->image));
+    if (t->mask)
+        TRY(ammpli_take_ints(e, t->mi + from, to - from, &out->mask));
+    if (t->pad)
+        TRY(ammpli_take_ints(e, t->ki + from, to - from, &out->pad));
+    return AMMPL_OK;
+}
+
+/* feature [to-from, E] */
+static ammpl_status encode(ammpli_engine *e, ammpli_image_stage *t, int64_t from, int64_t to, const chunk_index *index, bool keep,
+                           float *feature)
+{
+    const ammpl_model *m = e->model;
+    int64_t P = m->grid * m->grid, W = m->image.width, n = to - from;
+    float *token;
+    TRY(ammpli_take_floats(e, n * P * W, &token));
+    if (t->mask)
+        RUN(mask_mix_forward, token, t->mask, index->mask, t->image, index->image, t->pad, index->pad, n, P, W);
+    else
+        RUN(rows_copy, token, NULL, t->image, index->image, n, P * W);
+    return ammpli_image_forward(e, &t->pass, token, n, keep, feature);
+}
+
+ammpl_status ammpli_image_stage_forward(ammpl_session *s, ammpli_image_stage *t)
+{
+    ammpli_engine *e = &s->engine;
+    const ammpl_model *m = e->model;
+    int64_t E = m->embed, P = m->grid * m->grid;
+    t->chunk = ammpli_stage_chunk(s, &m->image, t->n, P + 1, t->backward, &t->kept);
+    TRY(ammpli_take_floats(e, t->n * E, &t->x));
+    TRY(ammpli_take_floats(e, t->n, &t->norm));
+    for (int64_t from = 0; from < t->n; from += t->chunk) {
+        int64_t to = from + t->chunk < t->n ? from + t->chunk : t->n;
+        ammpli_mark mark = ammpli_arena_mark(e);
+        chunk_index index;
+        float *feature;
+        TRY(upload_index(e, t, from, to, &index));
+        TRY(ammpli_take_floats(e, (to - from) * E, &feature));
+        TRY(encode(e, t, from, to, &index, t->kept, feature));
+        RUN(l2norm_forward, t->x + from * E, t->norm + from, feature, to - from, E);
+        if (!t->kept)
+            ammpli_arena_release(e, mark);
+    }
+    return AMMPL_OK;
+}
+
+ammpl_status ammpli_image_stage_backward(ammpl_session *s, ammpli_image_stage *t, const float *dx, const int32_t *pi, float *dprob,
+                                         float *dpad)
+{
+    ammpli_engine *e = &s->engine;
+    const ammpl_model *m = e->model;
+    int64_t E = m->embed, P = m->grid * m->grid, W = m->image.width;
+    for (int64_t from = 0; from < t->n; from += t->chunk) {
+        int64_t to = from + t->chunk < t->n ? from + t->chunk : t->n, n = to - from;
+        ammpli_mark mark = ammpli_arena_mark(e);
+        chunk_index index;
+        float *feature, *dtoken, *dm;
+        int32_t *prob;
+        TRY(upload_index(e, t, from, to, &index));
+        TRY(ammpli_take_ints(e, pi + from, n, &prob));
+        TRY(ammpli_take_floats(e, n * E, &feature));
+        if (!t->kept)
+            TRY(encode(e, t, from, to, &index, true, feature));
+        TRY(ammpli_take_floats(e, n * P * W, &dtoken));
+        TRY(ammpli_take_floats(e, n * P, &dm));
+        RUN(l2norm_backward, feature, dx + from * E, t->x + from * E, t->norm + from, n, E);
+        TRY(ammpli_image_backward(e, &t->pass, feature, dtoken));
+        RUN(mask_mix_backward, dm, dpad, dtoken, t->mask, index.mask, t->image, index.image, t->pad, index.pad, t->blend, n, P, W);
+        RUN(rows_add, dprob, prob, dm, NULL, n, P);
+        ammpli_arena_release(e, mark);
+    }
+    return AMMPL_OK;
+}

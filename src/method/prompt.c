@@ -1,0 +1,245 @@
+/* prompt.c - what is learned: named tensors with gradients, class names, the options in force. */
+#include "method/method.h"
+
+#include <math.h>
+#include <string.h>
+
+ammpl_prompt *ammpli_prompt_hold(ammpl_prompt *p)
+{
+    atomic_fetch_add(&p->ref.count, 1);
+    return p;
+}
+
+static void free_names(ammpl_context *ctx, char **name, size_t n)
+{
+    for (size_t i = 0; name && i < n; i++)
+        ammpli_free(ctx, name[i]);
+    ammpli_free(ctx, name);
+}
+
+void ammpli_prompt_release(ammpl_prompt *p)
+{
+    if (!p || atomic_fetch_sub(&p->ref.count, 1) > 1)
+        return;
+    ammpl_context *ctx = p->ctx;
+    ammpl_model *m = p->model;
+    for (size_t i = 0; i < p->tensors; i++) {
+        p->ops->release(p->stream, p->tensor[i].value);
+        p->ops->release(p->stream, p->tensor[i].grad);
+    }
+    ammpli_free(ctx, p->tensor);
+    if (p->stream) {
+        ammpli_text_plan_free(p);
+        m->device->backend->stream_destroy(p->stream);
+    }
+    free_names(ctx, p->class_name, p->classes);
+    ammpli_free(ctx, p->class_hash);
+    ammpli_config_destroy(p->config);
+    ammpli_free(ctx, p);
+    ammpli_model_release(m);
+}
+
+/* Checked copies of class names and their hashes (which key the random draws). */
+static ammpl_status copy_names(ammpl_context *ctx, const char *const *names, size_t n, char ***name_out, uint32_t **hash_out)
+{
+    *name_out = NULL;
+    *hash_out = NULL;
+    if (n == 0)
+        return ammpli_fail(AMMPL_E_ARGUMENT, "a prompt needs at least one class name");
+    for (size_t i = 0; i < n; i++) {
+        if (!names[i] || !names[i][strspn(names[i], " \t\r\n_")])
+            return ammpli_fail(AMMPL_E_ARGUMENT, "class %zu has an empty name; give it one", i);
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(names[i], names[j]) == 0)
+                return ammpli_fail(AMMPL_E_ARGUMENT, "classes %zu and %zu are both called \"%.200s\"; names must differ", j, i,
+                                   names[i]);
+    }
+    char **name = ammpli_alloc(ctx, n, sizeof *name);
+    uint32_t *hash = ammpli_alloc(ctx, n, sizeof *hash);
+    bool ok = name && hash;
+    for (size_t i = 0; ok && i < n; i++) {
+        name[i] = ammpli_strdup(ctx, names[i]);
+        ok = name[i] != NULL;
+        hash[i] = ammpli_hash(names[i]);
+    }
+    if (!ok) {
+        free_names(ctx, name, n);
+        ammpli_free(ctx, hash);
+        return AMMPL_E_MEMORY;
+    }
+    *name_out = name;
+    *hash_out = hash;
+    return AMMPL_OK;
+}
+
+ammpl_status ammpli_prompt_new(const ammpl_model *m, const ammpli_method *method, const char *const *names, size_t n,
+                               ammpl_prompt **out)
+{
+    *out = NULL;
+    ammpl_prompt *p = ammpli_alloc(m->ctx, 1, sizeof *p);
+    if (!p)
+        return AMMPL_E_MEMORY;
+    p->ref.count = 1;
+    p->ctx = m->ctx;
+    p->model = ammpli_model_hold(m);
+    p->ops = m->ops;
+    p->method = method;
+    p->id = atomic_fetch_add(&m->ctx->next_id, 1);
+    p->revision = 1;
+    p->groups = 1;
+    p->group_factor[0] = 1;
+    ammpl_status status;
+    TRY_GOTO(fail, m->device->backend->stream_create(&m->ctx->host, &p->stream));
+    TRY_GOTO(fail, copy_names(p->ctx, names, n, &p->class_name, &p->class_hash));
+    p->classes = n;
+    TRY_GOTO(fail, ammpli_config_create(p->ctx, &p->config));
+    for (const char *const *d = method->defaults; d && d[0]; d += 2)
+        TRY_GOTO(fail, ammpli_config_set_text(p->config, d[0], d[1]));
+    *out = p;
+    return AMMPL_OK;
+fail:
+    ammpli_prompt_release(p);
+    return status;
+}
+
+ammpl_status ammpli_prompt_initialise(ammpl_prompt *p, size_t i, uint64_t seed)
+{
+    const ammpli_tensor *t = &p->tensor[i];
+    float *host = ammpli_alloc(p->ctx, (size_t)t->count, sizeof *host);
+    if (!host)
+        return AMMPL_E_MEMORY;
+    ammpl_status status = p->method->initialise(p, t, seed, host);
+    if (status >= 0)
+        status = ammpli_prompt_write(p, i, host);
+    ammpli_free(p->ctx, host);
+    return status;
+}
+
+ammpl_status ammpli_prompt_create(const ammpl_model *m, ammpl_method id, const char *const *names, size_t n,
+                                  const ammpl_config *cfg, ammpl_prompt **out)
+{
+    *out = NULL;
+    const ammpli_method *method = ammpli_method_by_id(id);
+    if (!method)
+        return ammpli_fail(AMMPL_E_OPTION, "there is no method number %d", (int)id);
+    if (!m->has_text || !m->has_image)
+        return ammpli_fail(AMMPL_E_STATE, "the model was loaded with towers = %s; a prompt needs both",
+                           m->has_text ? "text" : "image");
+    ammpl_prompt *p;
+    TRY(ammpli_prompt_new(m, method, names, n, &p));
+    uint64_t seed = (uint64_t)ammpli_config_int(cfg, AMMPL_OPT_SEED);
+    ammpl_status status = AMMPL_OK;
+    if (cfg)
+        TRY_GOTO(fail, ammpli_config_merge(p->config, cfg));
+    TRY_GOTO(fail, method->define(p));
+    TRY_GOTO(fail, method->bind(p));
+    for (size_t i = 0; i < p->tensors; i++)
+        TRY_GOTO(fail, ammpli_prompt_initialise(p, i, seed));
+    *out = p;
+    return AMMPL_OK;
+fail:
+    ammpli_prompt_release(p);
+    return status;
+}
+
+ammpl_status ammpli_prompt_rebind(ammpl_prompt *p, const char *const *names, size_t n)
+{
+    if (!p->method->can_rebind(p))
+        return ammpli_fail(AMMPL_E_STATE,
+                           "this %s prompt learns each class by itself (scope = class): it has nothing for other classes; train "
+                           "one with scope = shared",
+                           p->method->name);
+    char **name;
+    uint32_t *hash;
+    TRY(copy_names(p->ctx, names, n, &name, &hash));
+    char **old_name = p->class_name;
+    uint32_t *old_hash = p->class_hash;
+    size_t old_n = p->classes;
+    p->class_name = name;
+    p->class_hash = hash;
+    p->classes = n;
+    ammpl_status status = p->method->bind(p); /* replaces p->text only when it succeeds */
+    if (status < 0) {
+        p->class_name = old_name;
+        p->class_hash = old_hash;
+        p->classes = old_n;
+        old_name = name;
+        old_hash = hash;
+        old_n = n;
+    } else {
+        p->revision++;
+    }
+    free_names(p->ctx, old_name, old_n);
+    ammpli_free(p->ctx, old_hash);
+    return status;
+}
+
+ammpl_status ammpli_prompt_add(ammpl_prompt *p, const char *name, int32_t rank, const int64_t *shape, bool trainable,
+                               int32_t group)
+{
+    if (!ammpli_grow(p->ctx, (void **)&p->tensor, &p->tensor_cap, p->tensors + 1, sizeof *p->tensor))
+        return AMMPL_E_MEMORY;
+    ammpli_tensor *t = &p->tensor[p->tensors];
+    *t = (ammpli_tensor){.rank = rank, .count = 1, .trainable = trainable, .group = group};
+    size_t len = strlen(name);
+    if (len >= sizeof t->name || rank > 4)
+        return ammpli_fail(AMMPL_E_FORMAT, "tensor \"%.64s\": a prompt's tensors have names below %zu bytes and at most 4 axes", name,
+                           sizeof t->name);
+    memcpy(t->name, name, len + 1);
+    for (int32_t i = 0; i < rank; i++) {
+        t->shape[i] = shape[i];
+        t->count *= shape[i];
+    }
+    size_t bytes = (size_t)t->count * sizeof(float);
+    TRY(p->ops->alloc(p->stream, bytes, (void **)&t->value));
+    ammpl_status status = p->ops->alloc(p->stream, bytes, (void **)&t->grad);
+    if (status < 0) {
+        p->ops->release(p->stream, t->value);
+        return status;
+    }
+    p->tensors++;
+    TRY(p->ops->zero(p->stream, t->value, bytes));
+    return p->ops->zero(p->stream, t->grad, bytes);
+}
+
+ammpli_tensor *ammpli_prompt_find(const ammpl_prompt *p, const char *name)
+{
+    for (size_t i = 0; i < p->tensors; i++)
+        if (strcmp(p->tensor[i].name, name) == 0)
+            return &p->tensor[i];
+    return NULL;
+}
+
+ammpl_status ammpli_prompt_read(const ammpl_prompt *p, size_t i, float *dst)
+{
+    return p->ops->download(p->stream, dst, p->tensor[i].value, (size_t)p->tensor[i].count * sizeof *dst);
+}
+
+ammpl_status ammpli_prompt_write(ammpl_prompt *p, size_t i, const float *src)
+{
+    const ammpli_tensor *t = &p->tensor[i];
+    for (int64_t k = 0; k < t->count; k++)
+        if (!isfinite(src[k]))
+            return ammpli_fail(AMMPL_E_NUMERIC, "tensor %s: element %lld is not a finite number", t->name, (long long)k);
+    TRY(p->ops->upload(p->stream, t->value, src, (size_t)t->count * sizeof *src));
+    p->revision++;
+    return p->ops->sync(p->stream);
+}
+
+ammpl_status ammpli_prompt_gradient_read(const ammpl_prompt *p, size_t i, float *dst)
+{
+    return p->ops->download(p->stream, dst, p->tensor[i].grad, (size_t)p->tensor[i].count * sizeof *dst);
+}
+
+ammpl_status ammpli_prompt_gradient_write(ammpl_prompt *p, size_t i, const float *src)
+{
+    TRY(p->ops->upload(p->stream, p->tensor[i].grad, src, (size_t)p->tensor[i].count * sizeof *src));
+    return p->ops->sync(p->stream);
+}
+
+ammpl_status ammpli_prompt_zero_gradients(ammpl_prompt *p)
+{
+    for (size_t i = 0; i < p->tensors; i++)
+        TRY(p->ops->zero(p->stream, p->tensor[i].grad, (size_t)p->tensor[i].count * sizeof(float)));
+    return p->ops->sync(p->stream);
+}

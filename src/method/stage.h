@@ -1,0 +1,67 @@
+/* stage.h - many encodes in bounded memory: text with learned context, images with masked patches.
+ *
+ * When everything that backward needs fits the budget, a stage keeps it; otherwise it runs in chunks and recomputes each
+ * chunk in backward, in the same order with the same bits.
+ */
+#ifndef AMMPLI_STAGE_H
+#define AMMPLI_STAGE_H
+
+#include "method/session.h"
+
+/* ---- text_stage.c: sequence i is "SOT CONTEXT NAME. EOT" of class cls[i] ---- */
+typedef struct ammpli_text_rows { /* one chunk, index arrays in backend memory */
+    int64_t n;
+    int32_t *base;  /* [T] row of the plan's base */
+    int32_t *gap;   /* [n*M] row that takes a context token */
+    int32_t *ctx;   /* [n*M] row of the context */
+    int32_t *shift; /* [n*M] row of the shift, or NULL */
+} ammpli_text_rows;
+
+typedef struct ammpli_text_stage {
+    const ammpl_prompt *prompt;
+    int64_t n;
+    const int32_t *cls;      /* [n] host */
+    const float *ctx;        /* [M,l], or [C,M,l] with per_class; backend */
+    bool per_class;
+    const float *shift;      /* [.,l] added to every context token of sequence i, from row shift_of[i]; or NULL */
+    const int32_t *shift_of; /* [n] host */
+    bool backward;           /* backward will follow */
+    float *z, *norm;         /* [n,E] normalised features, [n] their lengths before */
+    /* inside */
+    bool kept;
+    int64_t chunk;
+    ammpli_pass pass;
+    ammpli_text_rows rows;
+} ammpli_text_stage;
+
+/* Fills z and norm (taken from the arena). */
+ammpl_status ammpli_text_stage_forward(ammpl_session *s, ammpli_text_stage *t);
+/* Adds to dctx (like ctx) and to dshift (like shift; NULL without one). */
+ammpl_status ammpli_text_stage_backward(ammpl_session *s, ammpli_text_stage *t, const float *dz /*[n,E]*/, float *dctx,
+                                        float *dshift);
+
+/* ---- image_stage.c: encode i is image ii[i] under mask mi[i] with pad ki[i] ---- */
+typedef struct ammpli_image_stage {
+    int64_t n;
+    const float *image;      /* [B,P,W] patch embeddings, backend */
+    const float *mask;       /* [.,P] backend; NULL: the plain image */
+    const float *pad;        /* [K,W] patch embedding of each pad; NULL: zero */
+    const int32_t *ii, *mi, *ki; /* [n] host */
+    bool backward;
+    float blend;             /* of mask_mix_backward */
+    float *x, *norm;         /* [n,E], [n] */
+    /* inside */
+    bool kept;
+    int64_t chunk;
+    ammpli_pass pass;
+} ammpli_image_stage;
+
+ammpl_status ammpli_image_stage_forward(ammpl_session *s, ammpli_image_stage *t);
+/* Adds to dprob [.,P] at row pi[i], and to dpad (like pad; NULL without one).  The mask is there. */
+ammpl_status ammpli_image_stage_backward(ammpl_session *s, ammpli_image_stage *t, const float *dx /*[n,E]*/,
+                                         const int32_t *pi /*[n] host*/, float *dprob, float *dpad);
+
+/* How many of n sequences go at once, and whether what backward needs is kept (chunk = n then). */
+int64_t ammpli_stage_chunk(const ammpl_session *s, const ammpli_tower *tower, int64_t n, int64_t len, bool backward, bool *kept);
+
+#endif
