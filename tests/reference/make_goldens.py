@@ -40,13 +40,13 @@ COMMON = {
     "blend": {"mask_gradient": "blend", **FACTORS},
     "none": ablation(OFF, OFF, OFF),  # = CoOp
     "interaction": ablation(OFF, OFF, ON),  # C3; shared scope = CoCoOp
-    "mask": {**ablation(ON, OFF, OFF), "lr_mask": "3"},  # C1
-    "mask_padding": {**ablation(ON, ON, OFF), **FACTORS},  # C1+C2
+    "mask": {**ablation(ON, OFF, OFF), "lr_mask": "0.5"},  # C1
+    "mask_padding": {**ablation(ON, ON, OFF), "lr_mask": "0.5", "lr_padding": "2"},  # C1+C2
     "mask_interaction": ablation(ON, OFF, ON),
     "candidates": {"candidates": "2"},
 }
 VARIANTS = {f"{scope}_{name}": {"scope": scope, **options} for scope in ("shared", "class") for name, options in COMMON.items()}
-VARIANTS["shared_draws_image"] = {"scope": "shared", "draws": "image", **FACTORS}
+VARIANTS["shared_draws_image"] = {"scope": "shared", "draws": "image", "lr_padding": "2"}
 
 
 def initial(clip, tokenizer, options, seed):
@@ -130,8 +130,8 @@ def suits(result, method):
 
 
 def spread(a, b):
-    """Largest difference, relative to the tensor's largest magnitude (at least 1e-3)."""
-    return np.abs(a.astype(np.float64) - b).max() / max(np.abs(a).max(), 1e-3)
+    """Largest difference, relative to the tensor's largest magnitude (at least 0.1: a scalar shift's f_I has gradient 0)."""
+    return np.abs(a.astype(np.float64) - b).max() / max(np.abs(a).max(), 0.1)
 
 
 def deviation(result, single):
