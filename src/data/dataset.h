@@ -20,11 +20,15 @@ struct ammpl_dataset {
     ammpli_item *item; /* [count] */
 };
 
+/* Names are what labels, reports and prompts are matched by: n >= 1 of them, none empty, none twice, or AMMPL_E_ARGUMENT
+ * with a sentence that begins with `what`. */
+ammpl_status ammpli_check_class_names(ammpl_context *ctx, const char *what, const char *const *names, size_t n);
 ammpl_status ammpli_dataset_create(ammpl_context *ctx, const char *const *names, size_t n, ammpl_dataset **out);
 ammpl_dataset *ammpli_dataset_hold(ammpl_dataset *ds);
 void ammpli_dataset_release(ammpl_dataset *ds);
-/* Copies img (pixels) or path; exactly one is not NULL. */
+/* Shares img (pixels, which nobody writes any more) or copies path; exactly one is not NULL. */
 ammpl_status ammpli_dataset_add(ammpl_dataset *ds, const ammpl_image *img, const char *path, int32_t label, uint32_t id);
+/* Item i's picture: decoded now, or shared where it is held as pixels. */
 ammpl_status ammpli_dataset_load_image(const ammpl_dataset *ds, size_t i, ammpl_image **out);
 /* Every class has an image, or AMMPL_E_LABEL naming the first that has none. */
 ammpl_status ammpli_dataset_check_filled(const ammpl_dataset *ds, const char *what);
