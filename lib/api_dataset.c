@@ -1,0 +1,130 @@
+/* api_dataset.c - labelled pictures. */
+#include "data/dataset.h"
+#include "shell.h"
+
+ammpl_status ammpl_dataset_create(ammpl_context *ctx, const char *const *class_names, size_t n, ammpl_dataset **out)
+{
+    ENTER();
+    CLEAR(out);
+    NEED(NULL, ctx);
+    NEED(ctx, out);
+    PASS(ctx, ammpli_check_strings(__func__, "class names", class_names, n));
+    return ammpli_leave(ctx, ammpli_dataset_create(ctx, class_names, n, out));
+}
+
+ammpl_status ammpl_dataset_open_folder(ammpl_context *ctx, const char *dir, const char *part, ammpl_dataset **out)
+{
+    ENTER();
+    CLEAR(out);
+    NEED(NULL, ctx);
+    NEED(ctx, dir);
+    NEED(ctx, out);
+    return ammpli_leave(ctx, ammpli_dataset_open_folder(ctx, dir, part, out));
+}
+
+ammpl_status ammpl_dataset_open_split(ammpl_context *ctx, const char *root, const char *json, const char *part,
+                                      ammpl_dataset **out)
+{
+    ENTER();
+    CLEAR(out);
+    NEED(NULL, ctx);
+    NEED(ctx, root);
+    NEED(ctx, json);
+    NEED(ctx, part);
+    NEED(ctx, out);
+    return ammpli_leave(ctx, ammpli_dataset_open_split(ctx, root, json, part, out));
+}
+
+void ammpl_dataset_destroy(ammpl_dataset *ds)
+{
+    if (ds)
+        ammpli_dataset_release(ds);
+}
+
+static ammpl_status add(ammpl_dataset *ds, ammpl_image *img, const char *path, int32_t label)
+{
+    CHECK(ds->ctx, ds->count < INT32_MAX, AMMPL_E_RANGE, "the data set is full: it holds %zu pictures", ds->count);
+    return ammpli_leave(ds->ctx, ammpli_dataset_add(ds, img, path, label, (uint32_t)ds->count));
+}
+
+ammpl_status ammpl_dataset_add_image(ammpl_dataset *ds, const ammpl_image *img, int32_t label)
+{
+    ENTER();
+    NEED(NULL, ds);
+    NEED(ds->ctx, img);
+    return add(ds, (ammpl_image *)img, NULL, label); /* held, not changed: pixels are immutable */
+}
+
+ammpl_status ammpl_dataset_add_file(ammpl_dataset *ds, const char *path, int32_t label)
+{
+    ENTER();
+    NEED(NULL, ds);
+    NEED(ds->ctx, path);
+    return add(ds, NULL, path, label);
+}
+
+size_t ammpl_dataset_count(const ammpl_dataset *ds)
+{
+    return ds ? ds->count : 0;
+}
+
+size_t ammpl_dataset_class_count(const ammpl_dataset *ds)
+{
+    return ds ? ds->classes : 0;
+}
+
+const char *ammpl_dataset_class_name(const ammpl_dataset *ds, size_t i)
+{
+    return ds && i < ds->classes ? ds->class_name[i] : NULL;
+}
+
+int32_t ammpl_dataset_label(const ammpl_dataset *ds, size_t i)
+{
+    return ds && i < ds->count ? ds->item[i].label : -1;
+}
+
+int64_t ammpl_dataset_image_id(const ammpl_dataset *ds, size_t i)
+{
+    return ds && i < ds->count ? (int64_t)ds->item[i].id : -1;
+}
+
+const char *ammpl_dataset_path(const ammpl_dataset *ds, size_t i)
+{
+    if (!ds || i >= ds->count)
+        return NULL;
+    return ds->item[i].path ? ds->item[i].path : "";
+}
+
+ammpl_status ammpl_dataset_load_image(const ammpl_dataset *ds, size_t i, ammpl_image **out)
+{
+    ENTER();
+    CLEAR(out);
+    NEED(NULL, ds);
+    NEED(ds->ctx, out);
+    CHECK(ds->ctx, i < ds->count, AMMPL_E_RANGE, "picture %zu: the data set has %zu", i, ds->count);
+    return ammpli_leave(ds->ctx, ammpli_dataset_load_image(ds, i, out));
+}
+
+ammpl_status ammpl_dataset_select_shots(const ammpl_dataset *ds, int32_t shots, uint64_t seed, ammpl_dataset **out)
+{
+    ENTER();
+    CLEAR(out);
+    NEED(NULL, ds);
+    NEED(ds->ctx, out);
+    CHECK(ds->ctx, shots >= 0, AMMPL_E_RANGE, "%d shots: a number of images per class, or 0 for all", shots);
+    return ammpli_leave(ds->ctx, ammpli_dataset_select_shots(ds, shots, seed, out));
+}
+
+ammpl_status ammpl_dataset_select_classes(const ammpl_dataset *ds, const int32_t *classes, size_t n, ammpl_dataset **out)
+{
+    ENTER();
+    CLEAR(out);
+    NEED(NULL, ds);
+    NEED(ds->ctx, classes);
+    NEED(ds->ctx, out);
+    CHECK(ds->ctx, n > 0, AMMPL_E_ARGUMENT, "%s: the list of classes is empty", __func__);
+    for (size_t i = 0; i < n; i++)
+        CHECK(ds->ctx, classes[i] >= 0 && (size_t)classes[i] < ds->classes, AMMPL_E_RANGE,
+              "class %d: the data set has classes 0 to %zu", classes[i], ds->classes - 1);
+    return ammpli_leave(ds->ctx, ammpli_dataset_select_classes(ds, classes, n, out));
+}
