@@ -9,6 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Kernels keep blocks of a matrix on the stack; musl would give a thread 128 KiB. */
+enum { WORKER_STACK = 2 << 20 };
+
 struct ammpli_pool {
     ammpl_context *ctx;
     int threads; /* workers beside the caller: threads - 1 */
@@ -79,17 +82,21 @@ static void start_workers(ammpli_pool *pool)
     pool->round = 0;
     pool->busy = 0;
     pool->quit = false;
+    pthread_attr_t attr;
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, WORKER_STACK);
     for (int i = 1; i < pool->threads; i++) {
         worker_start *start = ammpli_alloc(pool->ctx, 1, sizeof *start);
         if (!start)
             break;
         *start = (worker_start){pool, i};
-        if (pthread_create(&pool->worker[pool->started], NULL, worker_main, start) != 0) {
+        if (pthread_create(&pool->worker[pool->started], &attr, worker_main, start) != 0) {
             ammpli_free(pool->ctx, start);
             break;
         }
         pool->started++;
     }
+    pthread_attr_destroy(&attr);
 }
 
 ammpl_status ammpli_pool_create(ammpl_context *ctx, int threads, ammpli_pool **out)
