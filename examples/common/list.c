@@ -1,0 +1,92 @@
+/* list.c - lists of strings. */
+#include "list.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void *allocate(size_t bytes)
+{
+    void *memory = calloc(bytes == 0 ? 1 : bytes, 1);
+    if (memory == NULL) {
+        fprintf(stderr, "out of memory: %zu bytes\n", bytes);
+        exit(1);
+    }
+    return memory;
+}
+
+void list_add(struct list *list, const char *text, size_t n)
+{
+    if (list->count == list->capacity) {
+        size_t capacity = list->capacity == 0 ? 16 : 2 * list->capacity;
+        char **item = allocate(capacity * sizeof *item);
+        if (list->count != 0)
+            memcpy(item, list->item, list->count * sizeof *item);
+        free(list->item);
+        list->item = item;
+        list->capacity = capacity;
+    }
+    char *copy = allocate(n + 1);
+    memcpy(copy, text, n);
+    list->item[list->count++] = copy;
+}
+
+static int blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+static void add_trimmed(struct list *list, const char *text, size_t n)
+{
+    while (n > 0 && blank(text[0]))
+        text++, n--;
+    while (n > 0 && blank(text[n - 1]))
+        n--;
+    list_add(list, text, n);
+}
+
+void list_split(struct list *list, const char *text)
+{
+    for (;;) {
+        size_t n = strcspn(text, ",");
+        add_trimmed(list, text, n);
+        if (text[n] == '\0')
+            return;
+        text += n + 1;
+    }
+}
+
+int list_read(struct list *list, const char *path)
+{
+    static const char byte_order_mark[] = "\xef\xbb\xbf";
+    FILE *file = fopen(path, "r");
+    if (file == NULL)
+        return errno;
+    char *line = NULL;
+    size_t size = 0;
+    ssize_t n;
+    for (int first = 1; (n = getline(&line, &size, file)) >= 0; first = 0) {
+        size_t skip = first && strncmp(line, byte_order_mark, 3) == 0 ? 3 : 0;
+        if (strspn(line + skip, " \t\r\n") < strlen(line + skip))
+            add_trimmed(list, line + skip, (size_t)n - skip);
+    }
+    int failed = ferror(file) ? errno : 0;
+    free(line);
+    fclose(file);
+    return failed;
+}
+
+void list_free(struct list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        free(list->item[i]);
+    free(list->item);
+    *list = (struct list){NULL, 0, 0};
+}
+
+const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash != NULL && slash[1] != '\0' ? slash + 1 : path;
+}

@@ -1,0 +1,255 @@
+/* ammpl-train: learns a prompt from a few pictures per class. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/app.h"
+#include "common/data.h"
+#include "common/masks.h"
+#include "common/methods.h"
+#include "common/progress.h"
+#include "common/steplog.h"
+
+static struct {
+    const char *method, *out, *init, *checkpoint, *resume, *log, *cache;
+    struct data_flags data;
+    int shots, checkpoint_every, snapshot_every, force, test, list_methods;
+} opt;
+
+static const struct flag flags[] = {
+    DATA_FLAGS(opt.data),
+    {"method", FLAG_TEXT, &opt.method, "NAME", "what to learn (see --list-methods)"},
+    {"out", FLAG_TEXT, &opt.out, "FILE", "the prompt file to write"},
+    {"shots", FLAG_COUNT, &opt.shots, "K", "pictures per class, picked by --seed; 0 = all (0)"},
+    {"init", FLAG_TEXT, &opt.init, "FILE", "start from this prompt: its tensors, its options, then the command line"},
+    {"checkpoint", FLAG_TEXT, &opt.checkpoint, "STATE", "keep what --resume needs here: after each epoch and on Ctrl-C"},
+    {"checkpoint-every", FLAG_COUNT, &opt.checkpoint_every, "STEPS", "after so many steps instead"},
+    {"resume", FLAG_TEXT, &opt.resume, "STATE", "go on from there, with the same flags as at first"},
+    {"snapshot-every", FLAG_COUNT, &opt.snapshot_every, "STEPS", "also write the prompt so far as OUT.stepN.safetensors"},
+    {"log", FLAG_TEXT, &opt.log, "FILE.jsonl", "one JSON object per step and per epoch"},
+    {"test", FLAG_SWITCH, &opt.test, NULL, "then print the accuracy on the data's test part"},
+    {"force", FLAG_SWITCH, &opt.force, NULL, "overwrite files that exist"},
+    {"cache", FLAG_TEXT, &opt.cache, "DIR", "keep image features that no prompt changes between runs"},
+    {"list-methods", FLAG_SWITCH, &opt.list_methods, NULL, "what there is to learn, and with --model what it costs"},
+};
+
+static const struct program program = {
+    .name = "ammpl-train",
+    .about = "learns a prompt for a frozen CLIP from a few pictures per class",
+    .usage = "--model M (--data DIR | --root DIR --split FILE.json) --method NAME --out PROMPT [flags]\n"
+             "--list-methods [--model M]",
+    .flags = flags,
+    .flag_count = sizeof flags / sizeof flags[0],
+    .option_flags = AMMPL_OPTION_LOAD | AMMPL_OPTION_SESSION | AMMPL_OPTION_SAVED | AMMPL_OPTION_TRAIN,
+};
+
+/* ---- before: nothing that exists is lost, nothing is found out only after an hour ---- */
+
+static bool may_write(struct app *app, const char *flag, const char *path)
+{
+    if (path == NULL)
+        return true;
+    if (access(path, F_OK) == 0 && !opt.force && opt.resume == NULL)
+        return app_fail(app, "--%s %s exists; --force overwrites it", flag, path);
+    char *folder = allocate(strlen(path) + 2);
+    size_t n = (size_t)(base_name(path) - path);
+    memcpy(folder, n == 0 ? "." : path, n == 0 ? 1 : n);
+    bool ok = access(folder, W_OK) == 0 || app_fail(app, "--%s %s: the folder %s cannot be written to", flag, path, folder);
+    free(folder);
+    return ok;
+}
+
+static bool check_usage(struct app *app, const struct list *operands, ammpl_method *method)
+{
+    if (operands->count != 0)
+        return app_usage(app, "'%s' is not a flag", operands->item[0]);
+    if (!data_check(app, &opt.data))
+        return false;
+    if (opt.out == NULL)
+        return app_usage(app, "--out is missing");
+    if (opt.method == NULL && opt.init == NULL)
+        return app_usage(app, "--method is missing (or --init, whose method it then is)");
+    if (opt.method != NULL && ammpl_method_find(opt.method, method) < 0)
+        return app_usage(app, "--method: %s", ammpl_last_error());
+    if (opt.checkpoint_every != 0 && opt.checkpoint == NULL)
+        return app_usage(app, "--checkpoint-every needs --checkpoint");
+    return may_write(app, "out", opt.out) && may_write(app, "checkpoint", opt.checkpoint) && may_write(app, "log", opt.log);
+}
+
+/* ---- the prompt to start from ---- */
+
+static bool make_prompt(struct app *app, ammpl_method method, ammpl_dataset **data, ammpl_prompt **out)
+{
+    if (opt.init != NULL) {
+        if (!app_check(app, ammpl_prompt_load_file(app->model, opt.init, app->config, out)))
+            return false;
+        if (opt.method != NULL && ammpl_prompt_method(*out) != method)
+            return app_fail(app, "--init %s holds a prompt of another method than --method %s", opt.init, opt.method);
+        return data_match(app, *out, data);
+    }
+    const char **names = data_class_names(*data);
+    bool ok = app_check(app, ammpl_prompt_create(app->model, method, names, ammpl_dataset_class_count(*data), app->config, out));
+    free(names);
+    return ok;
+}
+
+static bool open_data(struct app *app, ammpl_dataset **out)
+{
+    int64_t seed = 0;
+    ammpl_dataset *all = NULL;
+    bool ok = data_open(app, &opt.data, "train", &all) &&
+              app_check(app, ammpl_config_get_int(app->config, AMMPL_OPT_SEED, &seed)) &&
+              app_check(app, ammpl_dataset_select_shots(all, opt.shots, (uint64_t)seed, out));
+    ammpl_dataset_destroy(all);
+    return ok;
+}
+
+static void describe(struct app *app, const ammpl_prompt *prompt, const ammpl_dataset *data)
+{
+    struct method_cost cost = method_cost_of(prompt);
+    app_say(app, "%s: %zu pictures of %zu classes, %llu numbers to learn on %s\n", method_name(ammpl_prompt_method(prompt)),
+            ammpl_dataset_count(data), ammpl_dataset_class_count(data), (unsigned long long)cost.parameters,
+            app->model_path);
+    if (opt.cache != NULL)
+        app_say(app, "--cache %s has no effect: with --method %s no image feature stays the same between runs\n", opt.cache,
+                method_name(ammpl_prompt_method(prompt)));
+}
+
+/* ---- training ---- */
+
+/* OUT without its .safetensors, with the number of the step. */
+static bool save_snapshot(struct app *app, const ammpl_prompt *prompt, uint64_t steps_done)
+{
+    static const char suffix[] = ".safetensors";
+    size_t n = strlen(opt.out), tail = sizeof suffix - 1;
+    char *path = allocate(n + 64);
+    if (n > tail && strcmp(opt.out + n - tail, suffix) == 0)
+        n -= tail;
+    snprintf(path, n + 64, "%.*s.step%llu%s", (int)n, opt.out, (unsigned long long)steps_done, suffix);
+    bool ok = app_check(app, ammpl_prompt_save_file(prompt, path, opt.force || opt.resume != NULL));
+    free(path);
+    return ok;
+}
+
+/* Everything that is due after a step. */
+static bool after_step(struct app *app, const ammpl_trainer *trainer, const ammpl_prompt *prompt, struct step_log *log,
+                       const ammpl_progress *p)
+{
+    uint64_t done = p->step + 1;
+    bool checkpoint_due = opt.checkpoint_every != 0 ? done % (uint64_t)opt.checkpoint_every == 0 : p->epoch_end != 0;
+    progress_training(p);
+    if (!step_log_write(log, p))
+        return app_fail(app, "--log %s: %s", opt.log, step_log_error(log));
+    if (opt.checkpoint != NULL && checkpoint_due && !app_check(app, ammpl_trainer_save(trainer, opt.checkpoint)))
+        return false;
+    return opt.snapshot_every == 0 || done % (uint64_t)opt.snapshot_every != 0 || save_snapshot(app, prompt, done);
+}
+
+/* Steps until the end, Ctrl-C or a failure; *finished says which of the first two. */
+static bool train(struct app *app, ammpl_trainer *trainer, const ammpl_prompt *prompt, bool *finished)
+{
+    struct step_log log;
+    ammpl_progress p = {.struct_size = sizeof p};
+    ammpl_status status = AMMPL_OK;
+    *finished = false;
+    if (!step_log_open(&log, opt.log, opt.resume != NULL))
+        return app_fail(app, "--log %s: %s", opt.log, step_log_error(&log));
+    interrupt_watch(app->session);
+    bool ok = true;
+    while (ok && !interrupt_seen()) {
+        status = ammpl_trainer_step(trainer, &p);
+        if (status != AMMPL_OK)
+            break;
+        ok = after_step(app, trainer, prompt, &log, &p);
+    }
+    progress_clear();
+    *finished = status == AMMPL_END;
+    if (!step_log_close(&log) && ok && status >= 0)
+        ok = app_fail(app, "--log %s: %s", opt.log, step_log_error(&log));
+    return ok && app_check(app, status);
+}
+
+static bool save(struct app *app, const ammpl_trainer *trainer, const ammpl_prompt *prompt, bool finished)
+{
+    if (!finished && opt.checkpoint != NULL && !app_check(app, ammpl_trainer_save(trainer, opt.checkpoint)))
+        return false;
+    if (!app_check(app, ammpl_prompt_save_file(prompt, opt.out, opt.force || opt.resume != NULL)))
+        return false;
+    if (!finished)
+        return app_fail(app, "interrupted; the prompt so far is in %s%s%s", opt.out,
+                        opt.checkpoint != NULL ? ", go on with --resume " : "", opt.checkpoint != NULL ? opt.checkpoint : "");
+    app_say(app, "saved %s\n", opt.out);
+    return true;
+}
+
+static bool test(struct app *app, ammpl_prompt *prompt)
+{
+    ammpl_dataset *data = NULL;
+    ammpl_metrics m = {.struct_size = sizeof m};
+    if (!data_has_part(&opt.data, "test")) {
+        app_say(app, "--test: %s has no test part\n", opt.data.dir);
+        return true;
+    }
+    ammpl_status status = AMMPL_OK;
+    bool ok = data_open(app, &opt.data, "test", &data) && data_match(app, prompt, &data);
+    if (ok) {
+        status = ammpl_session_evaluate(app->session, prompt, data, app->config, progress_evaluation, "testing", NULL, &m);
+        progress_clear();
+        ok = app_check(app, status) && (status != AMMPL_CANCELLED || app_fail(app, "interrupted while testing"));
+    }
+    if (ok)
+        printf("test accuracy %.2f %% (%llu of %llu), macro-F1 %.2f %%\n", 100 * m.accuracy, (unsigned long long)m.correct,
+               (unsigned long long)m.samples, 100 * m.macro_f1);
+    ammpl_dataset_destroy(data);
+    return ok;
+}
+
+static bool run(struct app *app, ammpl_method method)
+{
+    ammpl_dataset *data = NULL;
+    ammpl_prompt *prompt = NULL;
+    ammpl_trainer *trainer = NULL;
+    struct keep start = {NULL, 0, 0};
+    bool finished;
+    bool ok = open_data(app, &data) && app_load_model(app) && make_prompt(app, method, &data, &prompt) &&
+              keep_read(app, prompt, &start) &&
+              app_check(app, ammpl_trainer_create(app->session, prompt, data, app->config, &trainer)) &&
+              (opt.resume == NULL || app_check(app, ammpl_trainer_load(trainer, opt.resume)));
+    if (ok) {
+        app_ready(app);
+        describe(app, prompt, data);
+        ok = train(app, trainer, prompt, &finished) && save(app, trainer, prompt, finished) &&
+             keep_report(app, prompt, &start) && (!opt.test || test(app, prompt));
+    }
+    free(start.value);
+    ammpl_trainer_destroy(trainer);
+    ammpl_prompt_destroy(prompt);
+    ammpl_dataset_destroy(data);
+    return ok;
+}
+
+static bool list_methods(struct app *app)
+{
+    if (app->model_path != NULL && !app_load_model(app))
+        return false;
+    app_ready(app);
+    return methods_print(app);
+}
+
+int main(int argc, char **argv)
+{
+    struct app app;
+    struct list operands = {NULL, 0, 0};
+    ammpl_method method = 0;
+    if (app_open(&app, &program, argc, argv, &operands)) {
+        app.report = stdout;
+        if (app.quiet)
+            progress_silence();
+        if (opt.list_methods)
+            list_methods(&app);
+        else if (check_usage(&app, &operands, &method))
+            run(&app, method);
+    }
+    list_free(&operands);
+    return app_close(&app);
+}
