@@ -27,6 +27,9 @@ typedef struct ammpli_engine {
     ammpli_arena arena;
 } ammpli_engine;
 
+/* Queues an op on the engine `e` in sight, and passes its failure on. */
+#define RUN(op, ...) TRY(e->ops->op(e->stream, __VA_ARGS__))
+
 ammpl_status ammpli_engine_open(ammpli_engine *e, const ammpl_model *m); /* does not hold the model */
 void ammpli_engine_close(ammpli_engine *e);
 

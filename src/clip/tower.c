@@ -1,8 +1,6 @@
 /* tower.c - transformer blocks forward and backward (methods.md 1.2), and both towers around them (1.3, 1.5). */
 #include "clip/tower.h"
 
-#define RUN(op, ...) TRY(e->ops->op(e->stream, __VA_ARGS__))
-
 size_t ammpli_pass_bytes(const ammpli_tower *t, int64_t len, bool keep)
 {
     /* Kept: x, qkv, attn, pre per block.  Always: two block inputs, LN output, x_mid, qkv, MLP hidden and their gradients. */

@@ -5,8 +5,6 @@
  */
 #include "method/stage.h"
 
-#define RUN(op, ...) TRY(e->ops->op(e->stream, __VA_ARGS__))
-
 /* Index arrays of encodes from..to-1 in backend memory. */
 typedef struct chunk_index {
     int32_t *image, *mask, *pad;

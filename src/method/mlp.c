@@ -1,8 +1,6 @@
 /* mlp.c - see mlp.h. */
 #include "method/mlp.h"
 
-#define RUN(op, ...) TRY(e->ops->op(e->stream, __VA_ARGS__))
-
 /* For each of g*m rows the number of its group: where its bias stands. */
 static ammpl_status group_index(ammpli_engine *e, int64_t groups, int64_t m, int32_t **out)
 {

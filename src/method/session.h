@@ -7,7 +7,6 @@
 /* Class features and pads of one prompt in one state, so that inference computes them once. */
 typedef struct ammpli_class_cache {
     uint64_t prompt_id, revision; /* 0: empty */
-    size_t classes;
     float *z0;       /* [C,E] normalised, backend memory */
     float *pad;      /* [K,3qq] pixels; K = C or 1; NULL where nothing is padded */
     float *pad_row;  /* [K,W] their patch embedding */

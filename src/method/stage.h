@@ -20,7 +20,7 @@ typedef struct ammpli_text_rows { /* one chunk, index arrays in backend memory *
 typedef struct ammpli_text_stage {
     const ammpl_prompt *prompt;
     int64_t n;
-    const int32_t *cls;      /* [n] host */
+    const int32_t *cls;      /* [n] host; NULL: sequence i is class i */
     const float *ctx;        /* [M,l], or [C,M,l] with per_class; backend */
     bool per_class;
     const float *shift;      /* [.,l] added to every context token of sequence i, from row shift_of[i]; or NULL */

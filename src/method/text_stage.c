@@ -1,8 +1,6 @@
 /* text_stage.c - text sequences with learned context, forward and backward in bounded memory. */
 #include "method/stage.h"
 
-#define RUN(op, ...) TRY(e->ops->op(e->stream, __VA_ARGS__))
-
 /* Kept activations of one stage, where no memory_limit is set. */
 #define DEFAULT_BUDGET ((int64_t)1 << 30)
 
@@ -18,6 +16,11 @@ int64_t ammpli_stage_chunk(const ammpl_session *s, const ammpli_tower *tower, in
     return chunk < 1 ? 1 : chunk < n ? chunk : n;
 }
 
+static int32_t class_of(const ammpli_text_stage *t, int64_t i)
+{
+    return t->cls ? t->cls[i] : (int32_t)i;
+}
+
 /* Rows, indices and pass of sequences from..to-1. */
 static ammpl_status layout(ammpli_engine *e, const ammpli_text_stage *t, int64_t from, int64_t to, ammpli_pass *pass,
                            ammpli_text_rows *rows)
@@ -25,7 +28,7 @@ static ammpl_status layout(ammpli_engine *e, const ammpli_text_stage *t, int64_t
     const ammpli_text_plan *plan = &t->prompt->text;
     int64_t n = to - from, M = plan->M, T = 0;
     for (int64_t i = from; i < to; i++)
-        T += plan->start[t->cls[i] + 1] - plan->start[t->cls[i]];
+        T += plan->start[class_of(t, i) + 1] - plan->start[class_of(t, i)];
     int64_t total = T + 3 * n * M + 2 * n + 1;
     if (total > INT32_MAX)
         return ammpli_fail(AMMPL_E_MEMORY, "%lld text sequences in one pass are too many; use a smaller batch", (long long)n);
@@ -36,7 +39,7 @@ static ammpl_status layout(ammpli_engine *e, const ammpli_text_stage *t, int64_t
     int32_t row = 0;
     int64_t max_len = 0;
     for (int64_t i = 0; i < n; i++) {
-        int32_t c = t->cls[from + i], first = plan->start[c], len = plan->start[c + 1] - first;
+        int32_t c = class_of(t, from + i), first = plan->start[c], len = plan->start[c + 1] - first;
         start[i] = row;
         read[i] = row + plan->read[c] - first;
         for (int32_t m = 0; m < M; m++) {
