@@ -77,7 +77,8 @@ class Ammpl:
         self.candidates = int(self.options["candidates"])
         self.patches = clip.grid ** 2
         self.m = int(self.options["n_ctx"])
-        prompts = [f"{self.options['ctx_init']} {name.replace('_', ' ')}." for name in classes]
+        words = self.options["ctx_init"] or " ".join(["X"] * self.m)  # "X": placeholders, replaced by ctx
+        prompts = [f"{words} {name.replace('_', ' ')}." for name in classes]
         self.tokens = torch.from_numpy(tokenizer.tokenize(prompts))
         self.embedded = clip.embed(self.tokens)
         self.margins = {}  # how close the run came to a discontinuity: name -> smallest distance

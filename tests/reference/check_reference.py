@@ -17,7 +17,7 @@ import torch.nn.functional as F
 import bpe
 import clip_ref
 import st
-from ammpl_ref import DEFAULTS, Ammpl, Sgd, learning_rate
+from ammpl_ref import DEFAULTS, Ammpl, Mask, Sgd, learning_rate
 from make_features import images as make_images
 from make_goldens import CLASSES, IMAGE_IDS, LABELS, VARIANTS, initial
 from make_nano import GOLDEN, TEXT, hf_names
@@ -109,11 +109,29 @@ def differences(clip, tokenizer):
                 numeric = (losses[0] - losses[1]) / (2 * h)
                 worst = max(worst, abs(numeric - grad.reshape(-1)[index].item()) / max(grad.abs().max().item(), 1e-2))
         check(f"{name} (blend): gradients against differences", worst, 1e-6)
-        if "mask_prob" in grads:  # hadamard = blend with every pad set to 0 in the rule only: check sum dL/dI^ . I directly
+        if "mask_prob" in grads:
             options["mask_gradient"] = "hadamard"
             hadamard = Ammpl(clip, tokenizer, CLASSES, options).step(t, x, y, masks)[2]
             other = max((hadamard[n] - g).abs().max().item() for n, g in grads.items() if n != "mask_prob")
             check(f"{name}: the rule for P touches no other gradient", other, 0)
+
+
+def straight_through():
+    """The written-out rule against autograd of Eq. 11 put into Eq. 4, 5: M = P + detach(M - P)."""
+    g = torch.Generator().manual_seed(4)
+    rand = lambda *shape: torch.randn(*shape, generator=g, dtype=torch.float64)
+    image, pad, prob, cot = rand(2, 1, 3, 6, 6), rand(2, 4, 3, 2, 2), rand(2, 4, 3, 3), rand(2, 4, 3, 6, 6)
+    mask = (rand(2, 4, 3, 3) > 0).double()
+    for blend in (False, True):
+        pad, prob = pad.detach().requires_grad_(), prob.detach().requires_grad_()
+        through = prob + (mask - prob).detach()
+        big = lambda t: torch.kron(t, torch.ones(2, 2, dtype=t.dtype))[:, :, None]
+        literal = big(through) * image + (1 - big(through if blend else mask)) * pad.repeat(1, 1, 1, 3, 3)
+        ours = Mask.apply(image, pad, mask, prob, blend)
+        check("Eq. 4, 5 forward", (ours - literal).abs().max().item(), 1e-15)
+        a = torch.autograd.grad((ours * cot).sum(), (pad, prob))
+        b = torch.autograd.grad((literal * cot).sum(), (pad, prob))
+        check(f"Eq. 11, 12 {'blend' if blend else 'hadamard'}", max((u - v).abs().max().item() for u, v in zip(a, b)), 1e-13)
 
 
 def scalar(clip, tokenizer):
@@ -176,6 +194,7 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     nano, words = clip_ref.load(NANO), bpe.load(NANO, TEXT["length"])
     towers(nano)
+    straight_through()
     differences(nano, words)
     optimizer()
     class_scope(nano, words)

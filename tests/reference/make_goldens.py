@@ -17,7 +17,7 @@ import philox
 import st
 from ammpl_ref import DEFAULTS, Ammpl, Sgd, learning_rate, participating
 from make_features import images as make_images
-from make_nano import GOLDEN, TEXT
+from make_nano import GOLDEN
 
 CLASSES = ["cat", "red_dog", "zebra", "Sting Ray", "707 jet"]  # 1, 2, 5, 5 and 6 tokens
 IMAGE_IDS = [11, 3, 8, 205, 70000, 42, 17]
@@ -46,6 +46,8 @@ COMMON = {
     "candidates": {"candidates": "2"},
 }
 VARIANTS = {f"{scope}_{name}": {"scope": scope, **options} for scope in ("shared", "class") for name, options in COMMON.items()}
+for scope in ("shared", "class"):  # another model: bottleneck of 3, M = 3
+    VARIANTS[scope + "_wide"] = {"scope": scope, "model": "nano-wide", "n_ctx": "3", "ctx_init": ""}
 VARIANTS["shared_draws_image"] = {"scope": "shared", "draws": "image", "lr_padding": "2"}
 
 
@@ -55,7 +57,7 @@ def initial(clip, tokenizer, options, seed):
     k, lead = len(CLASSES), [len(CLASSES)] if options["scope"] == "class" else []
     l, d, q, g = clip.text_width, clip.width, clip.patch, clip.grid
     r = max(1, d // 16)
-    words = clip.embed(torch.tensor(tokenizer.encode(options["ctx_init"]))).numpy()
+    words = clip.embed(torch.tensor(tokenizer.encode(options["ctx_init"] or "cat bird of"))).numpy()
 
     def gauss(*shape, std):
         return rng.standard_normal((*lead, *shape)) * std
@@ -142,10 +144,11 @@ def deviation(result, single):
 
 def make(name, given):
     options = {**DEFAULTS, **given}
-    clip = clip_ref.load(os.path.join(GOLDEN, "nano"))
-    clip32 = clip_ref.load(os.path.join(GOLDEN, "nano"), dtype=torch.float32)
-    tokenizer = bpe.load(os.path.join(GOLDEN, "nano"), TEXT["length"])
-    pixels = make_images(len(LABELS), 3)
+    model = options.pop("model", "nano")
+    folder = os.path.join(GOLDEN, model)
+    clip, clip32 = clip_ref.load(folder), clip_ref.load(folder, dtype=torch.float32)
+    tokenizer = bpe.load(folder, clip.length)
+    pixels = make_images(len(LABELS), 3, clip.grid * clip.patch)
     # the first seed with which no float32 rounding can flip a draw, a ReLU or a ranking
     for seed in range(RUN["seed"], RUN["seed"] + 200):
         start = initial(clip, tokenizer, options, seed)
@@ -163,7 +166,7 @@ def make(name, given):
     tensors.update({"init." + n: v for n, v in start.items()})
     exact = ("losses", "lr", "batches")
     tensors.update({n: v if n in exact else v.astype(np.float32) for n, v in result.items()})
-    metadata = {**options, **RUN, "seed": seed, "method": "ammpl", "classes": json.dumps(CLASSES), "model": "nano",
+    metadata = {**options, **RUN, "seed": seed, "method": "ammpl", "classes": json.dumps(CLASSES), "model": model,
                 "participating": json.dumps(participating(options)), "evaluations": json.dumps(MODES),
                 "float32_deviation": json.dumps({g: float(f"{v:.1e}") for g, v in worst.items()}),
                 "computed_in": "float64", "stored_as": "F32; losses, lr F64; labels, image_ids, batches I64"}

@@ -2,6 +2,7 @@
 
 nano/       F32, OpenAI names      nano-hf/    the same weights, Hugging Face names
 nano-f16/   F16, OpenAI names      nano-bf16/  BF16, OpenAI names
+nano-wide/  F16, OpenAI names, other sizes: joint width 50
 Weights as in methods.md 1.8 but larger, all biases and LayerNorm parameters away from 0 and 1, so that features, attention
 patterns and gradients are far from degenerate.
 """
@@ -19,6 +20,10 @@ SEED = 20240607
 TEXT = {"width": 18, "heads": 3, "layers": 3, "hidden": 72, "length": 19}
 VISION = {"width": 28, "heads": 2, "layers": 2, "hidden": 112, "patch": 5, "grid": 3}
 JOINT = 22
+# nano-wide: joint width >= 48, so that f_T and f_I have a bottleneck of more than one row; one layer each
+WIDE_TEXT = {"width": 20, "heads": 2, "layers": 1, "hidden": 80, "length": 16}
+WIDE_VISION = {"width": 24, "heads": 2, "layers": 1, "hidden": 96, "patch": 4, "grid": 4}
+WIDE_JOINT = 50
 EPS = 1e-5
 MEAN, STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
 
@@ -202,6 +207,9 @@ def main():
         path = save_openai(name, weights, dtype, *sizes)
         if name == "nano":
             save_vocabulary(path, MERGES)
+
+    wide = (WIDE_TEXT, WIDE_VISION, WIDE_JOINT, vocab)
+    save_vocabulary(save_openai("nano-wide", openai_weights(*wide, SEED + 1), "F16", *wide), MERGES)
 
     path = folder("nano-hf")
     tensors = hf_names(weights)
