@@ -53,7 +53,9 @@ struct ammpl_prompt {
 struct ammpli_method {
     ammpl_method id;
     const char *name, *doc;
-    /* Option defaults that differ from the table's: name, value pairs ended by NULL. */
+    /* Options that are part of its prompt files, ended by NULL; and where its defaults differ from the table's: name, value
+     * pairs ended by NULL. */
+    const char *const *options;
     const char *const *defaults;
     /* Adds the tensors (shapes, groups, trainable) that the options and the model call for. */
     ammpl_status (*define)(ammpl_prompt *p);

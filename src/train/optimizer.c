@@ -1,0 +1,112 @@
+/* optimizer.c - SGD with momentum and AdamW over a prompt's trainable tensors. */
+#include "train/train.h"
+
+#include <string.h>
+
+void ammpli_optimizer_release(ammpl_optimizer *o)
+{
+    if (!o || atomic_fetch_sub(&o->ref.count, 1) > 1)
+        return;
+    ammpl_prompt *p = o->prompt;
+    for (int k = 0; k < 2; k++) {
+        for (size_t i = 0; o->moment[k] && i < o->tensors; i++)
+            p->ops->release(p->stream, o->moment[k][i]);
+        ammpli_free(p->ctx, o->moment[k]);
+    }
+    ammpli_config_destroy(o->config);
+    ammpli_free(p->ctx, o);
+    ammpli_prompt_release(p);
+}
+
+static ammpl_status zeros_like(ammpl_prompt *p, const ammpli_tensor *t, float **out)
+{
+    size_t bytes = (size_t)t->count * sizeof(float);
+    TRY(p->ops->alloc(p->stream, bytes, (void **)out));
+    return p->ops->zero(p->stream, *out, bytes);
+}
+
+ammpl_status ammpli_optimizer_create(ammpl_prompt *p, const ammpl_config *cfg, ammpl_optimizer **out)
+{
+    *out = NULL;
+    ammpl_optimizer *o = ammpli_alloc(p->ctx, 1, sizeof *o);
+    if (!o)
+        return AMMPL_E_MEMORY;
+    o->ref.count = 1;
+    o->prompt = ammpli_prompt_hold(p);
+    o->tensors = p->tensors;
+    o->groups = p->groups;
+    o->adamw = strcmp(ammpli_config_string(cfg, AMMPL_OPT_OPTIMIZER), "adamw") == 0;
+    ammpl_status status;
+    TRY_GOTO(fail, ammpli_config_create(p->ctx, &o->config));
+    if (cfg)
+        TRY_GOTO(fail, ammpli_config_merge(o->config, cfg));
+    for (int k = 0; k < (o->adamw ? 2 : 1); k++) {
+        o->moment[k] = ammpli_alloc(p->ctx, p->tensors, sizeof *o->moment[k]);
+        if (!o->moment[k]) {
+            status = AMMPL_E_MEMORY;
+            goto fail;
+        }
+        for (size_t i = 0; i < p->tensors; i++)
+            if (p->tensor[i].trainable)
+                TRY_GOTO(fail, zeros_like(p, &p->tensor[i], &o->moment[k][i]));
+    }
+    ammpli_optimizer_set_epoch(o, 0);
+    *out = o;
+    return AMMPL_OK;
+fail:
+    ammpli_optimizer_release(o);
+    return status;
+}
+
+void ammpli_optimizer_set_epoch(ammpl_optimizer *o, int64_t epoch)
+{
+    for (int32_t g = 0; g < o->groups; g++)
+        o->rate[g] = ammpli_schedule_rate(o->config, epoch) * o->prompt->group_factor[g];
+}
+
+/* AMMPL_E_NUMERIC, naming the tensor, when a gradient holds NaN or infinity. */
+static ammpl_status check_gradients(const ammpl_optimizer *o)
+{
+    const ammpl_prompt *p = o->prompt;
+    void *flag;
+    TRY(p->ops->alloc(p->stream, sizeof(int32_t), &flag));
+    ammpl_status status = AMMPL_OK;
+    for (size_t i = 0; i < p->tensors && status >= 0; i++) {
+        int32_t bad = 0;
+        if (!p->tensor[i].trainable)
+            continue;
+        TRY_GOTO(done, p->ops->upload(p->stream, flag, &bad, sizeof bad));
+        TRY_GOTO(done, p->ops->finite_check(p->stream, flag, p->tensor[i].grad, p->tensor[i].count));
+        TRY_GOTO(done, p->ops->download(p->stream, &bad, flag, sizeof bad));
+        if (bad)
+            status = ammpli_fail(AMMPL_E_NUMERIC, "the gradient of %s is not finite; nothing was updated; lower the learning rate",
+                                 p->tensor[i].name);
+    }
+done:
+    p->ops->release(p->stream, flag);
+    return status;
+}
+
+ammpl_status ammpli_optimizer_step(ammpl_optimizer *o)
+{
+    ammpl_prompt *p = o->prompt;
+    TRY(check_gradients(o));
+    float decay = (float)ammpli_config_float(o->config, AMMPL_OPT_WEIGHT_DECAY);
+    for (size_t i = 0; i < p->tensors; i++) {
+        const ammpli_tensor *t = &p->tensor[i];
+        float lr = (float)o->rate[t->group];
+        if (!t->trainable)
+            continue;
+        if (o->adamw)
+            TRY(p->ops->adamw(p->stream, t->value, o->moment[0][i], o->moment[1][i], t->grad, lr,
+                              (float)ammpli_config_float(o->config, AMMPL_OPT_BETA1),
+                              (float)ammpli_config_float(o->config, AMMPL_OPT_BETA2),
+                              (float)ammpli_config_float(o->config, AMMPL_OPT_EPSILON), decay, o->step + 1, t->count));
+        else
+            TRY(p->ops->sgd(p->stream, t->value, o->moment[0][i], t->grad, lr,
+                            (float)ammpli_config_float(o->config, AMMPL_OPT_MOMENTUM), decay, t->count));
+    }
+    o->step++;
+    p->revision++;
+    return p->ops->sync(p->stream);
+}
