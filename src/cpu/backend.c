@@ -1,0 +1,76 @@
+/* backend.c - the CPU backend's tables, its stream, and how loops are handed to the pool. */
+#include "cpu/kernels.h"
+
+#include <stdio.h>
+
+#define SLOT(op) .op = ammpli_cpu_##op,
+#define SLOT_REFERENCE(op) .op = ammpli_cpu_##op##_reference,
+const ammpl_ops ammpli_cpu_ops = {.struct_size = sizeof(ammpl_ops), AMMPLI_CPU_OPS(SLOT, SLOT)};
+const ammpl_ops ammpli_cpu_reference_ops = {.struct_size = sizeof(ammpl_ops), AMMPLI_CPU_OPS(SLOT_REFERENCE, SLOT)};
+
+#define ONE(op) +1
+static_assert(AMMPLI_CPU_OPS(ONE, ONE) == AMMPL_OPS_COUNT, "an op is missing from AMMPLI_CPU_OPS");
+
+const ammpli_cpu_kernels *ammpli_cpu_best_kernels(void)
+{
+#if defined(__x86_64__)
+    if (ammpli_cpu_kernels_avx512.supported())
+        return &ammpli_cpu_kernels_avx512;
+    if (ammpli_cpu_kernels_avx2.supported())
+        return &ammpli_cpu_kernels_avx2;
+#endif
+    return &ammpli_cpu_kernels_x4;
+}
+
+enum { WAKE = 8192 }; /* work below this is done before a sleeping thread would have begun */
+
+void ammpli_cpu_for(ammpl_stream *s, int64_t n, int64_t work, void (*fn)(void *arg, int64_t i, int worker), void *arg)
+{
+    if (n > 1 && work >= WAKE) {
+        s->host->parallel(s->host->user, n, fn, arg);
+        return;
+    }
+    for (int64_t i = 0; i < n; i++)
+        fn(arg, i, 0);
+}
+
+int64_t ammpli_cpu_grain(ammpl_stream *s, int64_t n, int64_t work, int64_t unit)
+{
+    int64_t threads = s->host->threads(s->host->user);
+    int64_t even = ceil_div(n, 4 * (threads > 0 ? threads : 1)), least = ceil_div(WAKE / 4, work > 0 ? work : 1);
+    return ceil_div(even > least ? even : least, unit) * unit;
+}
+
+static void describe(const ammpl_host *host, char *text, size_t cap)
+{
+    int32_t threads = host->threads(host->user);
+    snprintf(text, cap, "%s, %d thread%s", ammpli_cpu_best_kernels()->name, threads, threads == 1 ? "" : "s");
+}
+
+static int32_t stream_create(const ammpl_host *host, ammpl_stream **out)
+{
+    *out = NULL;
+    ammpl_stream *s = host->alloc(host->user, sizeof *s);
+    if (!s)
+        return host->fail(AMMPL_E_MEMORY, "out of memory: no room for a stream");
+    s->host = host;
+    s->kernels = ammpli_cpu_best_kernels();
+    *out = s;
+    return AMMPL_OK;
+}
+
+static void stream_destroy(ammpl_stream *s)
+{
+    if (s)
+        s->host->release(s->host->user, s);
+}
+
+const ammpl_backend ammpli_cpu_backend = {
+    .spi_version = AMMPL_BACKEND_SPI_VERSION,
+    .struct_size = sizeof(ammpl_backend),
+    .name = "cpu",
+    .ops = &ammpli_cpu_ops,
+    .describe = describe,
+    .stream_create = stream_create,
+    .stream_destroy = stream_destroy,
+};

@@ -1,0 +1,127 @@
+/* kernels.h - inside of the CPU backend: the stream, the packed weight, and the table of vector kernels.
+ *
+ * kernels.inc is written once with compiler vector types and compiled for several widths; stream_create picks the widest
+ * table that this processor runs.  Ops (one file per family) cut the work into tasks and call kernels on blocks.
+ *
+ * Same bits whatever the number of threads and whatever else is in the batch: how work is cut into tasks may depend on
+ * both, the order of a sum never does.  Sums over k go in blocks of a fixed size from 0 upwards, in edge tiles as in
+ * full ones; lanes of a vector are added in one fixed order.
+ */
+#ifndef AMMPLI_CPU_KERNELS_H
+#define AMMPLI_CPU_KERNELS_H
+
+#include <assert.h>
+#include <math.h>
+#include <stdalign.h>
+#include <string.h>
+
+#include "core/core.h"
+#include "cpu/cpu.h"
+
+enum {
+    PANEL = 16,               /* columns of a packed panel, whatever the vector width */
+    SCRATCH = 128 * 1024 / 4, /* floats of stack that one task may use */
+};
+
+/* A frozen [N, K]: panel p holds rows 16p..16p+15 as [K][16], rows past N as zeros. */
+struct ammpl_weight {
+    int64_t N, K;
+    float *panel; /* [ceil(N/16)][K][16] */
+};
+
+typedef struct ammpli_cpu_kernels {
+    const char *name; /* "AVX2+FMA" */
+    int32_t width;    /* floats of a vector */
+    bool (*supported)(void);
+
+    /* c[rows, 16 panels] = a[rows, k] b, or += when `add`; b is panels of [k][16], `stride` floats apart. */
+    void (*product)(float *c, int64_t ldc, const float *a, int64_t lda, const float *b, int64_t stride, int64_t rows,
+                    int64_t panels, int64_t k, bool add);
+    /* dst[c][r] = src[r][c], r < rows, c < cols. */
+    void (*transpose)(float *dst, int64_t ldd, const float *src, int64_t lds, int64_t rows, int64_t cols);
+    /* The end of linear_forward for n columns of one row: pre = c + bias, y = act(pre) + residual. */
+    void (*finish)(float *y, float *pre, const float *c, const float *bias, const float *residual, int32_t act, int64_t n);
+    void (*act_forward)(float *y, const float *x, int64_t n, int32_t act);
+    void (*act_backward)(float *dx, const float *dy, const float *x, int64_t n, int32_t act);
+    void (*layernorm_forward)(float *y, const float *x, const float *gamma, const float *beta, int64_t D, float eps);
+    void (*layernorm_backward)(float *dx, const float *dy, const float *x, const float *gamma, const float *residual,
+                               int64_t D, float eps);
+    /* One row of scores against one block of n keys (attention.c): s = exp(scale s - max), where max is the larger of
+     * *max and this block's; *sum = *sum f + their sum; *max is replaced; returns f = exp(old max - new max).
+     * Places n..m-1 become 0. */
+    float (*softmax_block)(float *s, float *max, float *sum, float scale, int64_t n, int64_t m);
+    /* s = exp(scale s - max) / sum; d = s (d - dot) scale.  Places n..m-1 of both become 0. */
+    void (*softmax_backward)(float *s, float *d, float max, float sum, float dot, float scale, int64_t n, int64_t m);
+    void (*exp)(float *y, const float *x, int64_t n);
+} ammpli_cpu_kernels;
+
+extern const ammpli_cpu_kernels ammpli_cpu_kernels_x4, ammpli_cpu_kernels_avx2, ammpli_cpu_kernels_avx512;
+const ammpli_cpu_kernels *ammpli_cpu_best_kernels(void);
+
+struct ammpl_stream {
+    const ammpl_host *host;
+    const ammpli_cpu_kernels *kernels;
+};
+
+/* Every op, in the table's order: the table, the reference table and the tests are made of this list.
+ * F: has a fast path and a reference of its own; P: one plain loop is both. */
+#define AMMPLI_CPU_OPS(F, P) \
+    P(alloc) P(release) P(upload) P(download) P(copy) P(zero) P(sync) \
+    P(weight_create) P(weight_destroy) F(linear_forward) F(linear_backward) F(gemm) \
+    F(layernorm_forward) F(layernorm_backward) F(attention_forward) F(attention_backward) F(act_forward) F(act_backward) \
+    P(rows_copy) P(rows_add) P(embed) P(scale) P(add) \
+    P(l2norm_forward) P(l2norm_backward) P(dot_forward) P(dot_backward) P(cross_entropy_forward) P(cross_entropy_backward) \
+    P(patches_forward) P(patches_backward) P(mask_draw) P(mask_mix_forward) P(mask_mix_backward) \
+    P(sgd) P(adamw) P(finite_check)
+
+/* Declares each op with the type of its slot, so that no prototype can disagree with the table. */
+#define DECLARE_PLAIN(op) extern __typeof__(*((ammpl_ops *)0)->op) ammpli_cpu_##op;
+#define DECLARE_FAST(op) DECLARE_PLAIN(op) extern __typeof__(*((ammpl_ops *)0)->op) ammpli_cpu_##op##_reference;
+AMMPLI_CPU_OPS(DECLARE_FAST, DECLARE_PLAIN)
+#undef DECLARE_PLAIN
+#undef DECLARE_FAST
+
+extern const ammpl_ops ammpli_cpu_ops, ammpli_cpu_reference_ops;
+
+#define REQUIRE(s, ok, sentence)                                    \
+    do {                                                            \
+        if (!(ok))                                                  \
+            return (s)->host->fail(AMMPL_E_ARGUMENT, sentence);     \
+    } while (0)
+
+/* Runs tasks 0..n-1 on the pool, or here when all of them together are too little work to wake anybody:
+ * `work` is about the number of floats touched or of multiply-adds / 8. */
+void ammpli_cpu_for(ammpl_stream *s, int64_t n, int64_t work, void (*fn)(void *arg, int64_t i, int worker), void *arg);
+/* Elements per task so that n elements of `work` each give a few tasks per thread, a multiple of `unit`. */
+int64_t ammpli_cpu_grain(ammpl_stream *s, int64_t n, int64_t work, int64_t unit);
+
+/* Scalar definitions, used by reference loops (activation.c). */
+float ammpli_cpu_act(float x, int32_t act);
+float ammpli_cpu_act_slope(float x, int32_t act);
+/* AMMPL_DTYPE_* element i of src, which need not be aligned (memory.c). */
+float ammpli_cpu_read(const void *src, int32_t dtype, int64_t i);
+
+static inline int64_t min64(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* A sum in a fixed order that the compiler can vectorise: 8 lanes, then pairs of lanes. */
+static inline float ammpli_cpu_dot(const float *a, const float *b, int64_t n)
+{
+    float lane[8] = {0};
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (int j = 0; j < 8; j++)
+            lane[j] += a[i + j] * b[i + j];
+    for (int j = 0; i < n; i++, j++)
+        lane[j] += a[i] * b[i];
+    return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+}
+
+static inline int64_t ceil_div(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+#endif

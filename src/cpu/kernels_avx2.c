@@ -1,0 +1,24 @@
+/* kernels_avx2.c - vectors of 8 floats: x86-64 with AVX2 and FMA.  6 x 2 accumulators, 2 of b, 1 of a: 15 of 16 registers. */
+#include "cpu/kernels.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#define W 8
+#define TARGET __attribute__((target("avx2,fma")))
+#include "cpu/vector.h"
+
+INLINE vec FMA(vec a, vec b, vec c)
+{
+    return (vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
+#define ROWS 6
+#define VECS 2
+#include "cpu/kernels.inc"
+
+static bool supported(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+
+const ammpli_cpu_kernels ammpli_cpu_kernels_avx2 = KERNEL_TABLE("AVX2+FMA", supported);
+#endif

@@ -1,0 +1,207 @@
+/* linear.c - y = act(x W^T + bias) + residual and dx = (dy W) act'(pre) for frozen, packed W.
+ *
+ * W [N,K] is packed once at load into panels of 16 output columns, panel p = [K][16]: what a tile of product() reads for
+ * y = x W^T, in order.  The same copy serves dx = dy W: 16 x 16 blocks of a panel are contiguous, and turned around in
+ * cache they are panels of W^T.  That costs one move per weight and block of rows, 1/rows of the multiplications.
+ *
+ * A task is a block of rows x a block of columns of the result.  It sums over k in blocks of DEPTH into C, on its stack,
+ * then finishes whole row pieces (bias, pre, act, residual): so residual may be y.  The panel block in use (DEPTH x 16,
+ * 16 KiB) stays in L1, the rows' block (ROWS_MAX x DEPTH) in L2.  The cut into tasks looks at T and at the number of
+ * threads, and no bit of the result depends on it: each element is one chain of multiply-adds over k from 0 upwards.
+ */
+#include "cpu/kernels.h"
+
+enum { DEPTH = 256, ROWS_MAX = 96, PANELS_MAX = 16, BACK_ROWS_MAX = 192, BACK_PANELS_MAX = 7 };
+static_assert(ROWS_MAX * PANELS_MAX * PANEL <= SCRATCH, "C fits on the stack");
+static_assert(BACK_ROWS_MAX * BACK_PANELS_MAX * PANEL + DEPTH * PANEL <= SCRATCH, "C and a turned panel fit on the stack");
+static_assert(DEPTH % PANEL == 0, "a block of k is whole panels in backward");
+
+/* ---- the packed weight ---- */
+
+typedef struct pack_job {
+    const ammpl_weight *w;
+    const void *src;
+    int32_t dtype, transposed;
+} pack_job;
+
+static void pack_task(void *arg, int64_t p, int worker)
+{
+    (void)worker;
+    const pack_job *j = arg;
+    int64_t N = j->w->N, K = j->w->K;
+    float *panel = j->w->panel + p * K * PANEL;
+    for (int64_t n = p * PANEL; n < (p + 1) * PANEL; n++)
+        for (int64_t k = 0; k < K; k++)
+            panel[k * PANEL + n % PANEL] = n < N ? ammpli_cpu_read(j->src, j->dtype, j->transposed ? k * N + n : n * K + k) : 0;
+}
+
+int32_t ammpli_cpu_weight_create(ammpl_stream *s, const void *src_host, int32_t dtype, int32_t transposed, int64_t N, int64_t K,
+                                 ammpl_weight **out)
+{
+    REQUIRE(s, out, "weight_create: out is NULL");
+    *out = NULL;
+    REQUIRE(s, src_host && N >= 1 && K >= 1, "weight_create: src_host is NULL, or N or K is below 1");
+    REQUIRE(s, dtype >= AMMPL_DTYPE_F32 && dtype <= AMMPL_DTYPE_BF16, "weight_create: dtype is none of AMMPL_DTYPE_*");
+    size_t bytes;
+    int64_t padded;
+    if (__builtin_add_overflow(N, PANEL - 1, &padded) ||
+        __builtin_mul_overflow((size_t)(padded / PANEL), (size_t)K * PANEL * sizeof(float), &bytes) || K > INT64_MAX / 64)
+        return s->host->fail(AMMPL_E_MEMORY, "weight_create: more bytes than can be addressed");
+    ammpl_weight *w = s->host->alloc(s->host->user, sizeof *w);
+    float *panel = w ? s->host->alloc(s->host->user, bytes) : NULL;
+    if (!panel) {
+        if (w)
+            s->host->release(s->host->user, w);
+        return s->host->fail(AMMPL_E_MEMORY, "out of memory: no room for a weight");
+    }
+    *w = (ammpl_weight){.N = N, .K = K, .panel = panel};
+    pack_job j = {w, src_host, dtype, transposed};
+    ammpli_cpu_for(s, ceil_div(N, PANEL), N * K, pack_task, &j);
+    *out = w;
+    return AMMPL_OK;
+}
+
+void ammpli_cpu_weight_destroy(ammpl_stream *s, ammpl_weight *w)
+{
+    if (!w)
+        return;
+    s->host->release(s->host->user, w->panel);
+    s->host->release(s->host->user, w);
+}
+
+/* ---- the definition ---- */
+
+static float element(const ammpl_weight *w, int64_t n, int64_t k)
+{
+    return w->panel[(n / PANEL * w->K + k) * PANEL + n % PANEL];
+}
+
+static int32_t check(ammpl_stream *s, const float *out, const float *in, const ammpl_weight *w, int32_t act, int64_t T)
+{
+    REQUIRE(s, T >= 0 && w && (T == 0 || (out && in)), "linear: T is negative or an array is NULL");
+    REQUIRE(s, act >= AMMPL_ACT_NONE && act <= AMMPL_ACT_RELU, "linear: act is none of AMMPL_ACT_*");
+    return AMMPL_OK;
+}
+
+int32_t ammpli_cpu_linear_forward_reference(ammpl_stream *s, float *y, float *pre, const float *x, const ammpl_weight *w,
+                                            const float *bias, const float *residual, int32_t act, int64_t T)
+{
+    TRY(check(s, y, x, w, act, T));
+    for (int64_t t = 0; t < T; t++)
+        for (int64_t n = 0; n < w->N; n++) {
+            float sum = 0;
+            for (int64_t k = 0; k < w->K; k++)
+                sum += x[t * w->K + k] * element(w, n, k);
+            if (bias)
+                sum += bias[n];
+            if (pre)
+                pre[t * w->N + n] = sum;
+            y[t * w->N + n] = ammpli_cpu_act(sum, act) + (residual ? residual[t * w->N + n] : 0);
+        }
+    return AMMPL_OK;
+}
+
+int32_t ammpli_cpu_linear_backward_reference(ammpl_stream *s, float *dx, const float *dy, const ammpl_weight *w,
+                                             const float *pre, int32_t act, int64_t T)
+{
+    TRY(check(s, dx, dy, w, act, T));
+    for (int64_t t = 0; t < T; t++)
+        for (int64_t k = 0; k < w->K; k++) {
+            float sum = 0;
+            for (int64_t n = 0; n < w->N; n++)
+                sum += dy[t * w->N + n] * element(w, n, k);
+            dx[t * w->K + k] = pre ? sum * ammpli_cpu_act_slope(pre[t * w->K + k], act) : sum;
+        }
+    return AMMPL_OK;
+}
+
+/* ---- fast path ---- */
+
+typedef struct linear_job {
+    const ammpli_cpu_kernels *kernels;
+    const ammpl_weight *w;
+    float *y, *pre;                       /* forward: [T,N]; backward: y is dx [T,K] */
+    const float *x, *bias, *residual, *slope_at; /* forward: x [T,K]; backward: x is dy [T,N], slope_at [T,K] */
+    int32_t act;
+    int64_t T, rows, panels, column_blocks; /* of a task */
+} linear_job;
+
+static void forward_task(void *arg, int64_t task, int worker)
+{
+    (void)worker;
+    const linear_job *j = arg;
+    int64_t N = j->w->N, K = j->w->K, t0 = task / j->column_blocks * j->rows, p0 = task % j->column_blocks * j->panels;
+    int64_t rows = min64(j->rows, j->T - t0), panels = min64(j->panels, ceil_div(N, PANEL) - p0);
+    int64_t ldc = panels * PANEL, n0 = p0 * PANEL, columns = min64(ldc, N - n0);
+    alignas(64) float c[ROWS_MAX * PANELS_MAX * PANEL];
+    for (int64_t k = 0; k < K; k += DEPTH)
+        j->kernels->product(c, ldc, j->x + t0 * K + k, K, j->w->panel + (p0 * K + k) * PANEL, K * PANEL, rows, panels,
+                            min64(DEPTH, K - k), k > 0);
+    for (int64_t r = 0; r < rows; r++) {
+        int64_t o = (t0 + r) * N + n0;
+        j->kernels->finish(j->y + o, j->pre ? j->pre + o : NULL, c + r * ldc, j->bias ? j->bias + n0 : NULL,
+                           j->residual ? j->residual + o : NULL, j->act, columns);
+    }
+}
+
+static void backward_task(void *arg, int64_t task, int worker)
+{
+    (void)worker;
+    const linear_job *j = arg;
+    int64_t N = j->w->N, K = j->w->K, t0 = task / j->column_blocks * j->rows, p0 = task % j->column_blocks * j->panels;
+    int64_t rows = min64(j->rows, j->T - t0), panels = min64(j->panels, ceil_div(K, PANEL) - p0);
+    int64_t ldc = panels * PANEL, k0 = p0 * PANEL, columns = min64(ldc, K - k0);
+    alignas(64) float c[BACK_ROWS_MAX * BACK_PANELS_MAX * PANEL], turned[DEPTH * PANEL];
+    if (columns < ldc) /* the last panel's columns past K are computed like the others, then dropped */
+        memset(turned, 0, sizeof turned);
+    for (int64_t n = 0; n < N; n += DEPTH)
+        for (int64_t p = 0; p < panels; p++) {
+            int64_t k = k0 + p * PANEL, depth = min64(DEPTH, N - n);
+            for (int64_t i = 0; i < depth; i += PANEL)
+                j->kernels->transpose(turned + i * PANEL, PANEL, j->w->panel + ((n + i) * K + k * PANEL), PANEL,
+                                      min64(PANEL, K - k), PANEL);
+            j->kernels->product(c + p * PANEL, ldc, j->x + t0 * N + n, N, turned, 0, rows, 1, depth, n > 0);
+        }
+    for (int64_t r = 0; r < rows; r++) {
+        int64_t o = (t0 + r) * K + k0;
+        j->kernels->act_backward(j->y + o, c + r * ldc, j->slope_at ? j->slope_at + o : c + r * ldc,
+                                 columns, j->slope_at ? j->act : AMMPL_ACT_NONE);
+    }
+}
+
+/* Blocks of at most rows_max x panels_max, evenly sized, narrower when there would be too few for the threads. */
+static int64_t cut(ammpl_stream *s, linear_job *j, int64_t columns, int64_t rows_max, int64_t panels_max)
+{
+    int64_t threads = s->host->threads(s->host->user), panels = ceil_div(columns, PANEL);
+    int64_t row_blocks = ceil_div(j->T, rows_max), blocks = ceil_div(panels, panels_max);
+    j->rows = ceil_div(j->T, row_blocks);
+    int64_t wanted = threads > 1 ? ceil_div(4 * threads, row_blocks) : 1;
+    if (blocks < wanted)
+        blocks = min64(wanted, ceil_div(panels, 2));
+    j->panels = ceil_div(panels, blocks);
+    j->column_blocks = ceil_div(panels, j->panels);
+    return row_blocks * j->column_blocks;
+}
+
+int32_t ammpli_cpu_linear_forward(ammpl_stream *s, float *y, float *pre, const float *x, const ammpl_weight *w,
+                                  const float *bias, const float *residual, int32_t act, int64_t T)
+{
+    TRY(check(s, y, x, w, act, T));
+    if (T == 0)
+        return AMMPL_OK;
+    linear_job j = {.kernels = s->kernels, .w = w, .y = y, .pre = pre, .x = x, .bias = bias, .residual = residual, .act = act,
+                    .T = T};
+    ammpli_cpu_for(s, cut(s, &j, w->N, ROWS_MAX, PANELS_MAX), T * w->N * w->K / 8, forward_task, &j);
+    return AMMPL_OK;
+}
+
+int32_t ammpli_cpu_linear_backward(ammpl_stream *s, float *dx, const float *dy, const ammpl_weight *w, const float *pre,
+                                   int32_t act, int64_t T)
+{
+    TRY(check(s, dx, dy, w, act, T));
+    if (T == 0)
+        return AMMPL_OK;
+    linear_job j = {.kernels = s->kernels, .w = w, .y = dx, .x = dy, .slope_at = pre, .act = act, .T = T};
+    ammpli_cpu_for(s, cut(s, &j, w->K, BACK_ROWS_MAX, BACK_PANELS_MAX), T * w->N * w->K / 8, backward_task, &j);
+    return AMMPL_OK;
+}
