@@ -16,7 +16,8 @@ static struct {
 } opt = {.part = "test", .top = 3};
 
 static const struct flag flags[] = {
-    {"prompt", FLAG_TEXT, &opt.prompt, "FILE", "a trained prompt; without one zero-shot, with --template around each name"},
+    {"prompt", FLAG_TEXT, &opt.prompt, "FILE",
+     "a trained prompt; without one zero-shot, with --template around each name"},
     {"classes", FLAG_TEXT, &opt.classes, "\"a,b,c\"", "class names; with --prompt they replace the prompt's"},
     {"classes-file", FLAG_TEXT, &opt.classes_file, "FILE", "the same, one name a line"},
     {"top", FLAG_COUNT, &opt.top, "N", "how many classes to show for a picture (3)"},
@@ -101,7 +102,8 @@ static void print_line(const char *path, const ammpl_prompt *prompt, const struc
 {
     printf("%s:", path);
     for (size_t i = 0; i < s->classes && i < (size_t)opt.top; i++)
-        printf("%s %s %.1f %%", i == 0 ? "" : ",", ammpl_prompt_class_name(prompt, s->rank[i]), 100 * s->probs[s->rank[i]]);
+        printf("%s %s %.1f %%", i == 0 ? "" : ",", ammpl_prompt_class_name(prompt, s->rank[i]),
+               100 * s->probs[s->rank[i]]);
     printf("\n");
 }
 
@@ -155,8 +157,8 @@ static bool evaluate(struct app *app, const ammpl_prompt *prompt, const ammpl_da
         progress_silence();
     app_ready(app);
     interrupt_watch(app->session);
-    ammpl_status status = ammpl_session_evaluate(app->session, prompt, data, app->config, progress_evaluation,
-                                                 "classifying", NULL, &m);
+    ammpl_status status =
+        ammpl_session_evaluate(app->session, prompt, data, app->config, progress_evaluation, "classifying", NULL, &m);
     progress_clear();
     if (!app_check(app, status))
         return false;

@@ -1,35 +1,45 @@
-/* hello CLIP_FOLDER PHOTOS PICTURE: trains on PHOTOS/CLASS/*.jpg, saves the prompt, says what is on PICTURE. */
+/* hello CLIP_FOLDER PHOTOS PICTURE: learns the classes of PHOTOS (a folder each), saves that, and names PICTURE. */
 #include <ammpl/ammpl.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+static void ok(ammpl_status status)
+{
+    if (status < 0)
+        exit(fprintf(stderr, "%s\n", ammpl_last_error()) > 0);
+}
+
 int main(int argc, char **argv)
 {
+    ammpl_context *ctx;
+    ammpl_model *clip;
+    ammpl_dataset *photos;
+    ammpl_prompt *prompt;
+    ammpl_session *session;
+    ammpl_image *picture;
     const char *name[100];
-    float logits[100], *pixels = NULL;
-    int64_t R = 0, best = 0;
-    ammpl_context *ctx = NULL;
-    ammpl_model *clip = NULL;
-    ammpl_dataset *photos = NULL;
-    ammpl_prompt *prompt = NULL;
-    ammpl_session *session = NULL;
-    ammpl_image *picture = NULL;
-    int ok = argc == 4 && ammpl_context_create(NULL, &ctx) == 0 && ammpl_model_load_file(ctx, NULL, argv[1], NULL, &clip) == 0 &&
-             ammpl_dataset_open_folder(ctx, argv[2], "train", &photos) == 0 && ammpl_dataset_class_count(photos) <= 100;
-    size_t classes = ok ? ammpl_dataset_class_count(photos) : 0;
-    for (size_t i = 0; i < classes; i++)
-        name[i] = ammpl_dataset_class_name(photos, i);
-    ok = ok && ammpl_prompt_create(clip, AMMPL_METHOD_AMMPL, name, classes, NULL, &prompt) == 0 &&
-         ammpl_session_create(clip, NULL, &session) == 0 && ammpl_train(session, prompt, photos, NULL, NULL, NULL) == 0 &&
-         ammpl_prompt_save_file(prompt, "hello.safetensors", 1) == 0 && ammpl_image_load_file(ctx, argv[3], &picture) == 0 &&
-         ammpl_model_get_int(clip, AMMPL_QUERY_IMAGE_SIZE, &R) == 0 && (pixels = malloc(12 * R * R)) != NULL &&
-         ammpl_model_preprocess(clip, picture, pixels, 3 * R * R) == 0 &&
-         ammpl_session_predict(session, prompt, pixels, 1, logits, 100) == 0;
-    for (size_t i = 0; i < classes; i++)
+    static float logits[100], pixels[3 * 336 * 336];
+    size_t best = 0, classes;
+    if (argc != 4)
+        return fprintf(stderr, "usage: hello CLIP_FOLDER PHOTOS PICTURE\n"), 2;
+    ok(ammpl_context_create(NULL, &ctx));
+    ok(ammpl_model_load_file(ctx, NULL, argv[1], NULL, &clip));
+    ok(ammpl_dataset_open_folder(ctx, argv[2], "train", &photos));
+    for (classes = 0; classes < ammpl_dataset_class_count(photos) && classes < 100; classes++)
+        name[classes] = ammpl_dataset_class_name(photos, classes);
+    ok(ammpl_prompt_create(clip, AMMPL_METHOD_AMMPL, name, classes, NULL, &prompt));
+    ok(ammpl_session_create(clip, NULL, &session));
+    ok(ammpl_train(session, prompt, photos, NULL, NULL, NULL));
+    ok(ammpl_prompt_save_file(prompt, "hello.safetensors", 1));
+
+    ok(ammpl_image_load_file(ctx, argv[3], &picture));
+    ok(ammpl_model_preprocess(clip, picture, pixels, sizeof pixels / sizeof pixels[0]));
+    ok(ammpl_session_predict(session, prompt, pixels, 1, logits, 100));
+    for (size_t i = 1; i < classes; i++)
         best = logits[i] > logits[best] ? i : best;
-    puts(ok ? name[best] : argc == 4 ? ammpl_last_error() : "usage: hello CLIP_FOLDER PHOTOS PICTURE");
-    free(pixels);
+    puts(ammpl_prompt_class_name(prompt, best));
+
     ammpl_image_destroy(picture), ammpl_session_destroy(session), ammpl_prompt_destroy(prompt);
     ammpl_dataset_destroy(photos), ammpl_model_destroy(clip), ammpl_context_destroy(ctx);
-    return !ok;
+    return 0;
 }

@@ -15,11 +15,13 @@ static struct {
 } opt;
 
 static const struct flag flags[] = {
-    {"prompt", FLAG_LIST, &opt.prompts, "FILE", "an AMMPL prompt; several (of several steps, say) give a column group each"},
+    {"prompt", FLAG_LIST, &opt.prompts, "FILE",
+     "an AMMPL prompt; several (of several steps, say) give a column group each"},
     {"out", FLAG_TEXT, &opt.out, "FIGURE.png", "the figure to write"},
     {"class", FLAG_TEXT, &opt.class_name, "NAME", "whose map, mask and padding to draw; else the predicted class"},
     {"draw", FLAG_COUNT, &opt.draw, "N", "which of the evaluation draws to show as the mask (0)"},
-    {"json", FLAG_SWITCH, &opt.json, NULL, "one JSON object per picture and prompt, with the probabilities and the mask"},
+    {"json", FLAG_SWITCH, &opt.json, NULL,
+     "one JSON object per picture and prompt, with the probabilities and the mask"},
 };
 
 static const ammpl_option options[] = {AMMPL_OPT_SEED, 0};
@@ -113,8 +115,8 @@ static void print(const char *image, const struct column *c, size_t class_index,
     const char *name = ammpl_prompt_class_name(c->prompt, class_index);
     size_t patches = c->keep.patches, masked = masked_count(cell->mask, patches);
     if (!opt.json) {
-        printf("%s, %s: class %s, keep probability %.4f ... %.4f, %zu of %zu patches masked in draw %d\n", image, c->path,
-               name, (double)cell->low, (double)cell->high, masked, patches, opt.draw);
+        printf("%s, %s: class %s, keep probability %.4f ... %.4f, %zu of %zu patches masked in draw %d\n", image,
+               c->path, name, (double)cell->low, (double)cell->high, masked, patches, opt.draw);
         return;
     }
     printf("{\"image\": ");
@@ -135,8 +137,8 @@ static void print(const char *image, const struct column *c, size_t class_index,
 }
 
 /* The four pictures of one prompt for one row of the figure. */
-static bool draw_cell(struct app *app, struct figure *figure, size_t row, size_t at, struct column *c, const char *image,
-                      const float *pixels, const struct sizes *size)
+static bool draw_cell(struct app *app, struct figure *figure, size_t row, size_t at, struct column *c,
+                      const char *image, const float *pixels, const struct sizes *size)
 {
     size_t class_index;
     ammpl_image *masked = NULL, *padded = NULL;

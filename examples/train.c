@@ -22,10 +22,12 @@ static const struct flag flags[] = {
     {"out", FLAG_TEXT, &opt.out, "FILE", "the prompt file to write"},
     {"shots", FLAG_COUNT, &opt.shots, "K", "pictures per class, picked by --seed; 0 = all (0)"},
     {"init", FLAG_TEXT, &opt.init, "FILE", "start from this prompt: its tensors, its options, then the command line"},
-    {"checkpoint", FLAG_TEXT, &opt.checkpoint, "STATE", "keep what --resume needs here: after each epoch and on Ctrl-C"},
+    {"checkpoint", FLAG_TEXT, &opt.checkpoint, "STATE",
+     "keep what --resume needs here: after each epoch and on Ctrl-C"},
     {"checkpoint-every", FLAG_COUNT, &opt.checkpoint_every, "STEPS", "after so many steps instead"},
     {"resume", FLAG_TEXT, &opt.resume, "STATE", "go on from there, with the same flags as at first"},
-    {"snapshot-every", FLAG_COUNT, &opt.snapshot_every, "STEPS", "also write the prompt so far as OUT.stepN.safetensors"},
+    {"snapshot-every", FLAG_COUNT, &opt.snapshot_every, "STEPS",
+     "also write the prompt so far as OUT.stepN.safetensors"},
     {"log", FLAG_TEXT, &opt.log, "FILE.jsonl", "one JSON object per step and per epoch"},
     {"test", FLAG_SWITCH, &opt.test, NULL, "then print the accuracy on the data's test part"},
     {"force", FLAG_SWITCH, &opt.force, NULL, "overwrite files that exist"},
@@ -54,7 +56,8 @@ static bool may_write(struct app *app, const char *flag, const char *path)
     char *folder = allocate(strlen(path) + 2);
     size_t n = (size_t)(base_name(path) - path);
     memcpy(folder, n == 0 ? "." : path, n == 0 ? 1 : n);
-    bool ok = access(folder, W_OK) == 0 || app_fail(app, "--%s %s: the folder %s cannot be written to", flag, path, folder);
+    bool ok =
+        access(folder, W_OK) == 0 || app_fail(app, "--%s %s: the folder %s cannot be written to", flag, path, folder);
     free(folder);
     return ok;
 }
@@ -73,7 +76,8 @@ static bool check_usage(struct app *app, const struct list *operands, ammpl_meth
         return app_usage(app, "--method: %s", ammpl_last_error());
     if (opt.checkpoint_every != 0 && opt.checkpoint == NULL)
         return app_usage(app, "--checkpoint-every needs --checkpoint");
-    return may_write(app, "out", opt.out) && may_write(app, "checkpoint", opt.checkpoint) && may_write(app, "log", opt.log);
+    return may_write(app, "out", opt.out) && may_write(app, "checkpoint", opt.checkpoint) &&
+           may_write(app, "log", opt.log);
 }
 
 /* ---- the prompt to start from ---- */
@@ -88,7 +92,8 @@ static bool make_prompt(struct app *app, ammpl_method method, ammpl_dataset **da
         return data_match(app, *out, data);
     }
     const char **names = data_class_names(*data);
-    bool ok = app_check(app, ammpl_prompt_create(app->model, method, names, ammpl_dataset_class_count(*data), app->config, out));
+    bool ok = app_check(
+        app, ammpl_prompt_create(app->model, method, names, ammpl_dataset_class_count(*data), app->config, out));
     free(names);
     return ok;
 }
@@ -107,12 +112,12 @@ static bool open_data(struct app *app, ammpl_dataset **out)
 static void describe(struct app *app, const ammpl_prompt *prompt, const ammpl_dataset *data)
 {
     struct method_cost cost = method_cost_of(prompt);
-    app_say(app, "%s: %zu pictures of %zu classes, %llu numbers to learn on %s\n", method_name(ammpl_prompt_method(prompt)),
-            ammpl_dataset_count(data), ammpl_dataset_class_count(data), (unsigned long long)cost.parameters,
-            app->model_path);
+    app_say(app, "%s: %zu pictures of %zu classes, %llu numbers to learn on %s\n",
+            method_name(ammpl_prompt_method(prompt)), ammpl_dataset_count(data), ammpl_dataset_class_count(data),
+            (unsigned long long)cost.parameters, app->model_path);
     if (opt.cache != NULL)
-        app_say(app, "--cache %s has no effect: with --method %s no image feature stays the same between runs\n", opt.cache,
-                method_name(ammpl_prompt_method(prompt)));
+        app_say(app, "--cache %s has no effect: with --method %s no image feature stays the same between runs\n",
+                opt.cache, method_name(ammpl_prompt_method(prompt)));
 }
 
 /* ---- training ---- */
@@ -177,7 +182,8 @@ static bool save(struct app *app, const ammpl_trainer *trainer, const ammpl_prom
         return false;
     if (!finished)
         return app_fail(app, "interrupted; the prompt so far is in %s%s%s", opt.out,
-                        opt.checkpoint != NULL ? ", go on with --resume " : "", opt.checkpoint != NULL ? opt.checkpoint : "");
+                        opt.checkpoint != NULL ? ", go on with --resume " : "",
+                        opt.checkpoint != NULL ? opt.checkpoint : "");
     app_say(app, "saved %s\n", opt.out);
     return true;
 }
@@ -193,13 +199,14 @@ static bool test(struct app *app, ammpl_prompt *prompt)
     ammpl_status status = AMMPL_OK;
     bool ok = data_open(app, &opt.data, "test", &data) && data_match(app, prompt, &data);
     if (ok) {
-        status = ammpl_session_evaluate(app->session, prompt, data, app->config, progress_evaluation, "testing", NULL, &m);
+        status =
+            ammpl_session_evaluate(app->session, prompt, data, app->config, progress_evaluation, "testing", NULL, &m);
         progress_clear();
         ok = app_check(app, status) && (status != AMMPL_CANCELLED || app_fail(app, "interrupted while testing"));
     }
     if (ok)
-        printf("test accuracy %.2f %% (%llu of %llu), macro-F1 %.2f %%\n", 100 * m.accuracy, (unsigned long long)m.correct,
-               (unsigned long long)m.samples, 100 * m.macro_f1);
+        printf("test accuracy %.2f %% (%llu of %llu), macro-F1 %.2f %%\n", 100 * m.accuracy,
+               (unsigned long long)m.correct, (unsigned long long)m.samples, 100 * m.macro_f1);
     ammpl_dataset_destroy(data);
     return ok;
 }

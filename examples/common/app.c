@@ -39,8 +39,8 @@ bool app_open(struct app *app, const struct program *program, int argc, char **a
     }
     if (app->threads > 256)
         return app_usage(app, "--threads %d: at most 256", app->threads);
-    return app_check(app, ammpl_context_set_log(app->context, app->quiet ? AMMPL_LEVEL_WARN : AMMPL_LEVEL_INFO, log_line,
-                                                app)) &&
+    return app_check(app, ammpl_context_set_log(app->context, app->quiet ? AMMPL_LEVEL_WARN : AMMPL_LEVEL_INFO,
+                                                log_line, app)) &&
            app_check(app, ammpl_context_set_threads(app->context, app->threads));
 }
 

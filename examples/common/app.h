@@ -23,10 +23,10 @@ struct app {
     ammpl_config *config; /* the options given on the command line */
     ammpl_model *model;
     ammpl_session *session;
-    FILE *notes;        /* where the log goes until app_ready */
-    char *notes_text;   /* what it holds */
+    FILE *notes;      /* where the log goes until app_ready */
+    char *notes_text; /* what it holds */
     size_t notes_size;
-    FILE *report;       /* where it goes afterwards: standard error, or standard output where that is a report anyway */
+    FILE *report; /* where it goes afterwards: standard error, or standard output where that is a report anyway */
 };
 
 /* False: the program is done (--help, --version) or was used wrongly; app->status says which. */

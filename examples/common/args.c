@@ -165,7 +165,11 @@ static void print_help(const struct parser *p)
         char choices[64] = "";
         for (size_t j = 0; info.choices[j] != '\0' && j + 1 < sizeof choices; j++)
             choices[j] = info.choices[j] == ',' ? '|' : info.choices[j];
-        print_row(info.name, is_switch(&info) ? "" : choices[0] != '\0' ? choices : kind[info.type], info.doc, info.def);
+        print_row(info.name,
+                  is_switch(&info)     ? ""
+                  : choices[0] != '\0' ? choices
+                                       : kind[info.type],
+                  info.doc, info.def);
     }
 }
 

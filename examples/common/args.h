@@ -20,7 +20,7 @@ enum flag_kind {
 };
 
 struct flag {
-    const char *name;  /* without the dashes */
+    const char *name; /* without the dashes */
     enum flag_kind kind;
     void *to;
     const char *value; /* what --help calls the value; NULL for a switch */
@@ -33,8 +33,8 @@ struct program {
     const char *usage; /* what follows the name, lines separated by \n */
     const struct flag *flags;
     size_t flag_count;
-    int32_t option_flags;         /* options with any of these AMMPL_OPTION_* bits are flags too */
-    const ammpl_option *options;  /* and these, ended by 0; may be NULL */
+    int32_t option_flags;        /* options with any of these AMMPL_OPTION_* bits are flags too */
+    const ammpl_option *options; /* and these, ended by 0; may be NULL */
 };
 
 enum args_result { ARGS_GO, ARGS_DONE /* --help, --version: printed */, ARGS_WRONG /* said on standard error */ };

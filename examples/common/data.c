@@ -17,7 +17,8 @@ bool data_check(struct app *app, const struct data_flags *flags)
     if (flags->dir != NULL && (flags->split != NULL || flags->root != NULL))
         return app_usage(app, "--data and --split exclude each other");
     if (flags->dir == NULL && (flags->split == NULL || flags->root == NULL))
-        return app_usage(app, "--root and --split belong together; %s is missing", flags->split == NULL ? "--split" : "--root");
+        return app_usage(app, "--root and --split belong together; %s is missing",
+                         flags->split == NULL ? "--split" : "--root");
     return true;
 }
 
@@ -59,7 +60,8 @@ static bool rename_classes(struct app *app, const char *path, ammpl_dataset **da
     }
     ok = ok && app_check(app, ammpl_dataset_create(app->context, names, classes, &renamed));
     for (size_t i = 0; ok && i < ammpl_dataset_count(*data); i++)
-        ok = app_check(app, ammpl_dataset_add_file(renamed, ammpl_dataset_path(*data, i), ammpl_dataset_label(*data, i)));
+        ok = app_check(app,
+                       ammpl_dataset_add_file(renamed, ammpl_dataset_path(*data, i), ammpl_dataset_label(*data, i)));
     ammpl_dataset_destroy(ok ? *data : renamed);
     *data = ok ? renamed : *data;
     free(names);

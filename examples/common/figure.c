@@ -4,13 +4,13 @@
 #include <stdio.h>
 
 enum {
-    MARGIN = 16,   /* around everything, and between groups of columns */
-    GAP = 8,       /* between the columns of a group */
-    HEADER = 44,   /* two lines of text above the first row */
-    FOOTER = 34,   /* under each picture: the scale of a map, a name */
-    BAR = 6,       /* height of a scale's colours */
-    LEAST = 160,   /* pictures are enlarged to at least about this many pixels */
-    PER_GROUP = 4  /* map, mask, masked, padded */
+    MARGIN = 16,  /* around everything, and between groups of columns */
+    GAP = 8,      /* between the columns of a group */
+    HEADER = 44,  /* two lines of text above the first row */
+    FOOTER = 34,  /* under each picture: the scale of a map, a name */
+    BAR = 6,      /* height of a scale's colours */
+    LEAST = 160,  /* pictures are enlarged to at least about this many pixels */
+    PER_GROUP = 4 /* map, mask, masked, padded */
 };
 
 static const struct colour white = {255, 255, 255}, ink = {45, 45, 50}, pale = {130, 130, 138}, kept = {236, 236, 240},
@@ -72,7 +72,8 @@ static void patches(struct figure *f, int x, int y, const struct cell *cell, int
     for (int j = 0; j < f->grid * f->grid; j++) {
         double t = range > 0 ? ((double)cell->keep[j] - (double)cell->low) / range : 0.5;
         struct colour colour = as_mask ? cell->mask[j] != 0 ? kept : hidden : heat(t);
-        picture_fill(&f->canvas, x + j % f->grid * size, y + j / f->grid * size, size - as_mask, size - as_mask, colour);
+        picture_fill(&f->canvas, x + j % f->grid * size, y + j / f->grid * size, size - as_mask, size - as_mask,
+                     colour);
     }
     picture_frame(&f->canvas, x, y, size * f->grid, size * f->grid, pale);
 }

@@ -13,8 +13,8 @@ struct figure {
 /* What one prompt does to one picture. */
 struct cell {
     const char *class_name;
-    const float *keep, *mask; /* [grid, grid] */
-    float low, high;          /* of keep: the scale of its colours */
+    const float *keep, *mask;       /* [grid, grid] */
+    float low, high;                /* of keep: the scale of its colours */
     const uint8_t *masked, *padded; /* [side, side, 3] */
 };
 

@@ -104,7 +104,8 @@ bool keep_report(struct app *app, const ammpl_prompt *prompt, const struct keep 
     const char *mode = ammpl_prompt_option(prompt, "evaluation");
     bool ok = masked_in_evaluation(app, prompt, mode, &now, masked);
     if (ok) {
-        snprintf(what, sizeof what, "evaluation = %s %s", mode, strcmp(mode, "expected") == 0 ? "blends away" : "hides");
+        snprintf(what, sizeof what, "evaluation = %s %s", mode,
+                 strcmp(mode, "expected") == 0 ? "blends away" : "hides");
         say_range(app, prompt, what, masked);
     }
     bool comparable = start->maps * start->patches == n;

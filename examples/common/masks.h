@@ -5,8 +5,8 @@
 #include "app.h"
 
 struct keep {
-    float *value;   /* [maps, patches]; NULL for a prompt without masks */
-    size_t maps;    /* classes, or 1 in shared scope */
+    float *value; /* [maps, patches]; NULL for a prompt without masks */
+    size_t maps;  /* classes, or 1 in shared scope */
     size_t patches;
 };
 

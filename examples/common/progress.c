@@ -71,8 +71,8 @@ void progress_training(const ammpl_progress *p)
     unsigned long long step = p->step + 1, steps = p->steps, epoch = p->epoch + 1, epochs = p->epochs;
     if (on_terminal()) {
         snprintf(before, sizeof before, "epoch %llu/%llu", epoch, epochs);
-        snprintf(after, sizeof after, "step %llu/%llu  loss %.4f  lr %.2g  %.1f images/s  %s left", step, steps, p->loss,
-                 p->learning_rate, p->images_per_second, clock_text(p->seconds_left, left));
+        snprintf(after, sizeof after, "step %llu/%llu  loss %.4f  lr %.2g  %.1f images/s  %s left", step, steps,
+                 p->loss, p->learning_rate, p->images_per_second, clock_text(p->seconds_left, left));
         draw(before, after, step, steps);
     }
     if (p->epoch_end && !isatty(STDOUT_FILENO)) {

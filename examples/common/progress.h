@@ -18,7 +18,8 @@ void progress_clear(void);
 /* Nothing of the above shows from now on. */
 void progress_silence(void);
 
-/* The first Ctrl-C (or SIGTERM) asks this session to stop after its present batch, the second one ends the program. */
+/* The first Ctrl-C (or SIGTERM) asks this session to stop after its present batch, the second one ends the program.  This
+ * holds for a program in the background too, although a shell starts it with SIGINT ignored. */
 void interrupt_watch(ammpl_session *session);
 bool interrupt_seen(void);
 
