@@ -31,8 +31,10 @@ ammpl_status ammpli_image_load(ammpl_context *ctx, const char *path, ammpl_image
     *out = NULL;
     void *data;
     size_t size;
-    TRY(ammpli_file_read(ctx, path, FILE_LIMIT, &data, &size));
-    ammpl_status status = ammpli_image_decode(ctx, data, size, path, out);
+    ammpl_status status = ammpli_file_read(ctx, path, FILE_LIMIT, &data, &size);
+    if (status < 0)
+        return status == AMMPL_E_FORMAT ? AMMPL_E_IMAGE : status; /* too large: this picture's fault */
+    status = ammpli_image_decode(ctx, data, size, path, out);
     ammpli_free(ctx, data);
     return status;
 }
