@@ -123,14 +123,14 @@ static ammpl_status define(ammpl_prompt *p)
 
 /* One class's part of a tensor, or all of a shared one: n draws keyed by names, so that a class's initial values do not
  * depend on the other classes. */
-static void fill_slice(const ammpli_tensor *t, uint32_t class_hash, uint64_t seed, double mean, double std, double bound,
+static void fill_slice(const ammpli_tensor *t, uint32_t class_hash, uint64_t seed, double mean, double std, double fan_in,
                        float *value, int64_t n)
 {
     uint32_t tensor_hash = ammpli_hash(t->name);
     for (int64_t i = 0; i < n; i++) {
         uint32_t x[4];
         ammpli_philox(seed, AMMPLI_DRAW_INIT, (uint32_t)(i & 0xffffff), tensor_hash, class_hash, (uint32_t)(i >> 24), x);
-        value[i] = (float)(bound > 0 ? (2.0 * (double)ammpli_uniform(x) - 1.0) * bound : mean + std * ammpli_normal(x));
+        value[i] = (float)(fan_in > 0 ? (2.0 * (double)ammpli_uniform(x) - 1.0) / sqrt(fan_in) : mean + std * ammpli_normal(x));
     }
 }
 
@@ -141,14 +141,14 @@ static ammpl_status initialise(const ammpl_prompt *p, const ammpli_tensor *t, ui
     int64_t slices = o.per_class ? (int64_t)p->classes : 1, n = t->count / slices;
     const char *words = ammpli_config_string(p->config, AMMPL_OPT_CTX_INIT);
     int64_t M = context_tokens(p);
-    double mean = 0, std = 0.02, bound = 0;
+    double mean = 0, std = 0.02, fan_in = 0;
     if (strcmp(t->name, "mask_prob") == 0) {
         mean = ammpli_config_float(p->config, AMMPL_OPT_MASK_MEAN);
         std = 0.05;
     } else if (strstr(t->name, "linear")) { /* U(+-1/sqrt(fan_in)), bias too, as PyTorch's Linear */
         bool first = strstr(t->name, "linear1") != NULL;
         int64_t hidden = p->model->embed / 16 > 1 ? p->model->embed / 16 : 1;
-        bound = 1.0 / sqrt((double)(first ? p->model->embed : hidden));
+        fan_in = (double)(first ? p->model->embed : hidden);
     } else if (strcmp(t->name, "ctx") == 0 && count_words(words) == M) {
         TRY(ammpli_context_words(p, words, M, value));
         for (int64_t i = 1; i < slices; i++)
@@ -156,7 +156,7 @@ static ammpl_status initialise(const ammpl_prompt *p, const ammpli_tensor *t, ui
         return AMMPL_OK;
     }
     for (int64_t i = 0; i < slices; i++)
-        fill_slice(t, o.per_class ? p->class_hash[i] : 0, seed, mean, std, bound, value + i * n, n);
+        fill_slice(t, o.per_class ? p->class_hash[i] : 0, seed, mean, std, fan_in, value + i * n, n);
     return AMMPL_OK;
 }
 

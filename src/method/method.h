@@ -108,9 +108,9 @@ ammpl_status ammpli_prompt_load_memory(const ammpl_model *m, const void *data, s
                                        ammpl_prompt **out);
 ammpl_status ammpli_prompt_save_file(const ammpl_prompt *p, const char *path, bool overwrite);
 ammpl_status ammpli_prompt_bytes(const ammpl_prompt *p, void **data, size_t *size);
-/* Metadata and tensors of p into a writer, names prefixed (state files hold a prompt and more).  `host` receives the values'
- * block, to be freed after the writer has saved. */
-ammpl_status ammpli_prompt_write_into(const ammpl_prompt *p, ammpli_st_writer *w, float **host);
+/* Metadata and tensors of p into a writer, under a format name (state files hold a prompt and more).  `host` receives the
+ * values' block, to be freed after the writer has saved, also on failure. */
+ammpl_status ammpli_prompt_write_into(const ammpl_prompt *p, const char *format, ammpli_st_writer *w, float **host);
 
 /* text_plan.c */
 /* "CONTEXT NAME." for every class with M learned tokens in place of the context (contract.md, methods.md 4.1). */

@@ -23,9 +23,9 @@ static ammpl_status write_json(ammpli_st_writer *w, const char *key, json_t *jso
     return status;
 }
 
-static ammpl_status write_metadata(const ammpl_prompt *p, ammpli_st_writer *w)
+static ammpl_status write_metadata(const ammpl_prompt *p, ammpli_st_writer *w, const char *format)
 {
-    TRY(ammpli_st_writer_meta(w, "format", "ammpl-prompt"));
+    TRY(ammpli_st_writer_meta(w, "format", format));
     TRY(ammpli_st_writer_meta(w, "version", "1"));
     TRY(ammpli_st_writer_meta(w, "method", p->method->name));
     json_t *classes = json_array();
@@ -45,7 +45,7 @@ static ammpl_status write_metadata(const ammpl_prompt *p, ammpli_st_writer *w)
     return AMMPL_OK;
 }
 
-ammpl_status ammpli_prompt_write_into(const ammpl_prompt *p, ammpli_st_writer *w, float **host)
+ammpl_status ammpli_prompt_write_into(const ammpl_prompt *p, const char *format, ammpli_st_writer *w, float **host)
 {
     int64_t total = 0;
     for (size_t i = 0; i < p->tensors; i++)
@@ -53,7 +53,7 @@ ammpl_status ammpli_prompt_write_into(const ammpl_prompt *p, ammpli_st_writer *w
     *host = ammpli_alloc(p->ctx, (size_t)total, sizeof **host);
     if (!*host)
         return AMMPL_E_MEMORY;
-    TRY(write_metadata(p, w));
+    TRY(write_metadata(p, w, format));
     float *value = *host;
     for (size_t i = 0; i < p->tensors; i++) {
         const ammpli_tensor *t = &p->tensor[i];
@@ -72,7 +72,7 @@ static ammpl_status collect(const ammpl_prompt *p, ammpli_st_writer **w, float *
 {
     *host = NULL;
     TRY(ammpli_st_writer_create(p->ctx, w));
-    ammpl_status status = ammpli_prompt_write_into(p, *w, host);
+    ammpl_status status = ammpli_prompt_write_into(p, "ammpl-prompt", *w, host);
     if (status < 0) {
         ammpli_st_writer_destroy(*w);
         ammpli_free(p->ctx, *host);

@@ -24,14 +24,14 @@ static double macro_f1(const counts *c, size_t C)
     return present ? sum / (double)present : 0;
 }
 
-static double seconds_now(void)
+double ammpli_seconds(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static ammpl_status check_classes(const ammpl_prompt *p, const ammpl_dataset *ds)
+ammpl_status ammpli_check_classes(const ammpl_prompt *p, const ammpl_dataset *ds)
 {
     if (ds->classes != p->classes)
         return ammpli_fail(AMMPL_E_ARGUMENT, "the data have %zu classes, the prompt has %zu; re-bind the prompt's classes", ds->classes,
@@ -62,7 +62,7 @@ ammpl_status ammpli_session_evaluate(ammpl_session *s, const ammpl_prompt *p, co
 {
     ammpl_context *ctx = p->ctx;
     const ammpl_model *m = p->model;
-    TRY(check_classes(p, ds));
+    TRY(ammpli_check_classes(p, ds));
     if (ds->count == 0)
         return ammpli_fail(AMMPL_E_ARGUMENT, "the data set has no images");
     /* Inference gains from larger batches; `batch` is the training batch and counts only where it is set. */
@@ -75,7 +75,7 @@ ammpl_status ammpli_session_evaluate(ammpl_session *s, const ammpl_prompt *p, co
     int32_t *item = ammpli_alloc(ctx, (size_t)batch, sizeof *item);
     bool *bad = ammpli_alloc(ctx, (size_t)batch, sizeof *bad);
     int64_t *table = ammpli_alloc(ctx, 3 * C, sizeof *table);
-    double loss_sum = 0, begin = seconds_now();
+    double loss_sum = 0, begin = ammpli_seconds();
     ammpl_metrics metrics = {.struct_size = sizeof metrics};
     ammpl_status status = AMMPL_E_MEMORY;
     if (!pixels || !logits || !item || !bad || !table)
@@ -106,7 +106,7 @@ ammpl_status ammpli_session_evaluate(ammpl_session *s, const ammpl_prompt *p, co
             c.predicted[best]++;
             c.hit[label] += best == label;
         }
-        double seconds = seconds_now() - begin;
+        double seconds = ammpli_seconds() - begin;
         ammpl_progress progress = {.struct_size = sizeof progress,
                                    .epochs = 1,
                                    .step = (uint64_t)step,

@@ -48,10 +48,14 @@ void ammpli_trainer_release(ammpl_trainer *t);
 ammpl_status ammpli_trainer_step(ammpl_trainer *t, ammpl_progress *progress);
 ammpl_status ammpli_train(ammpl_session *s, ammpl_prompt *p, const ammpl_dataset *ds, const ammpl_config *cfg,
                           ammpl_progress_fn fn, void *user);
+void ammpli_trainer_order(ammpl_trainer *t); /* the order of the epoch at work */
 /* state_file.c */
 ammpl_status ammpli_trainer_save(const ammpl_trainer *t, const char *path);
 ammpl_status ammpli_trainer_load(ammpl_trainer *t, const char *path);
 /* evaluate.c */
+double ammpli_seconds(void); /* of a clock that only goes forward */
+/* AMMPL_E_ARGUMENT unless the data's class names are the prompt's, in its order. */
+ammpl_status ammpli_check_classes(const ammpl_prompt *p, const ammpl_dataset *ds);
 ammpl_status ammpli_session_evaluate(ammpl_session *s, const ammpl_prompt *p, const ammpl_dataset *ds,
                                      const ammpl_config *cfg, ammpl_progress_fn fn, void *user, int32_t *predicted,
                                      ammpl_metrics *out);

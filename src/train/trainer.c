@@ -1,0 +1,250 @@
+/* trainer.c - epochs, batches and updates: one call per optimizer step, a run on top of it. */
+#include "train/train.h"
+
+#include <string.h>
+
+/* Images that an epoch uses: all, or whole batches only. */
+static int64_t images_per_epoch(const ammpl_trainer *t)
+{
+    int64_t n = (int64_t)t->data->count;
+    return t->drop_last && n >= t->batch ? n / t->batch * t->batch : n;
+}
+
+/* Fisher-Yates from the listed order, keyed by seed and epoch. */
+void ammpli_trainer_order(ammpl_trainer *t)
+{
+    int64_t n = (int64_t)t->data->count;
+    for (int64_t i = 0; i < n; i++)
+        t->order[i] = (int32_t)i;
+    for (int64_t i = n - 1; t->shuffle && i > 0; i--) {
+        uint32_t x[4];
+        ammpli_philox(t->seed, AMMPLI_DRAW_SHUFFLE, (uint32_t)i, 0, 0, (uint32_t)t->epoch, x);
+        int64_t j = (int64_t)(((uint64_t)x[0] * (uint64_t)(i + 1)) >> 32);
+        int32_t swap = t->order[i];
+        t->order[i] = t->order[j];
+        t->order[j] = swap;
+    }
+}
+
+void ammpli_trainer_release(ammpl_trainer *t)
+{
+    if (!t || atomic_fetch_sub(&t->ref.count, 1) > 1)
+        return;
+    ammpl_context *ctx = t->prompt->ctx;
+    ammpli_optimizer_release(t->optimizer);
+    ammpli_config_destroy(t->config);
+    ammpli_free(ctx, t->order);
+    ammpli_dataset_release(t->data);
+    ammpl_prompt *p = t->prompt;
+    ammpl_session *s = t->session;
+    ammpli_free(ctx, t);
+    ammpli_prompt_release(p);
+    ammpli_session_release(s);
+}
+
+ammpl_status ammpli_trainer_create(ammpl_session *s, ammpl_prompt *p, const ammpl_dataset *ds, const ammpl_config *cfg,
+                                   ammpl_trainer **out)
+{
+    *out = NULL;
+    if (!p->method->accumulate)
+        return ammpli_fail(AMMPL_E_STATE, "method %s has nothing to learn", p->method->name);
+    if (ds->count == 0)
+        return ammpli_fail(AMMPL_E_ARGUMENT, "the data set has no images to train on");
+    if (p->classes < 2)
+        return ammpli_fail(AMMPL_E_ARGUMENT, "there is one class only (\"%.100s\"): nothing to tell apart; give at least two",
+                           p->class_name[0]);
+    TRY(ammpli_check_classes(p, ds));
+    TRY(ammpli_dataset_check_filled(ds, "train on"));
+    ammpl_trainer *t = ammpli_alloc(p->ctx, 1, sizeof *t);
+    if (!t)
+        return AMMPL_E_MEMORY;
+    t->ref.count = 1;
+    t->session = ammpli_session_hold(s);
+    t->prompt = ammpli_prompt_hold(p);
+    t->data = ammpli_dataset_hold((ammpl_dataset *)ds);
+    t->epochs = ammpli_config_int(cfg, AMMPL_OPT_EPOCHS);
+    t->batch = ammpli_config_int(cfg, AMMPL_OPT_BATCH);
+    t->accumulate = ammpli_config_int(cfg, AMMPL_OPT_ACCUMULATE);
+    t->shuffle = ammpli_config_int(cfg, AMMPL_OPT_SHUFFLE) != 0;
+    t->drop_last = ammpli_config_int(cfg, AMMPL_OPT_DROP_LAST) != 0;
+    t->skip_bad = ammpli_config_int(cfg, AMMPL_OPT_SKIP_BAD) != 0;
+    t->augment = strcmp(ammpli_config_string(cfg, AMMPL_OPT_AUGMENT), "none") != 0;
+    t->seed = (uint64_t)ammpli_config_int(cfg, AMMPL_OPT_SEED);
+    int64_t per_step = t->batch * t->accumulate;
+    t->steps = t->epochs * ((images_per_epoch(t) + per_step - 1) / per_step);
+    ammpl_status status;
+    TRY_GOTO(fail, ammpli_config_create(p->ctx, &t->config));
+    if (cfg)
+        TRY_GOTO(fail, ammpli_config_merge(t->config, cfg));
+    TRY_GOTO(fail, ammpli_optimizer_create(p, t->config, &t->optimizer));
+    t->order = ammpli_alloc(p->ctx, ds->count, sizeof *t->order);
+    if (!t->order) {
+        status = AMMPL_E_MEMORY;
+        goto fail;
+    }
+    ammpli_trainer_order(t);
+    *out = t;
+    return AMMPL_OK;
+fail:
+    ammpli_trainer_release(t);
+    return status;
+}
+
+/* Pictures of one optimizer step: `n` of them read well, packed together. */
+typedef struct step_data {
+    float *pixels, *logits;
+    int32_t *label;
+    uint32_t *id;
+    bool *bad;
+    int64_t n;
+} step_data;
+
+static void free_step(ammpl_context *ctx, step_data *d)
+{
+    ammpli_free(ctx, d->pixels);
+    ammpli_free(ctx, d->logits);
+    ammpli_free(ctx, d->label);
+    ammpli_free(ctx, d->id);
+    ammpli_free(ctx, d->bad);
+}
+
+static ammpl_status load_step(const ammpl_trainer *t, int64_t count, step_data *d)
+{
+    ammpl_context *ctx = t->prompt->ctx;
+    const ammpl_model *m = t->prompt->model;
+    size_t chw = (size_t)3 * (size_t)m->preprocess.size * (size_t)m->preprocess.size;
+    *d = (step_data){.pixels = ammpli_alloc(ctx, (size_t)count * chw, sizeof(float)),
+                     .logits = ammpli_alloc(ctx, (size_t)count * t->prompt->classes, sizeof(float)),
+                     .label = ammpli_alloc(ctx, (size_t)count, sizeof(int32_t)),
+                     .id = ammpli_alloc(ctx, (size_t)count, sizeof(uint32_t)),
+                     .bad = ammpli_alloc(ctx, (size_t)count, sizeof(bool))};
+    if (!d->pixels || !d->logits || !d->label || !d->id || !d->bad)
+        return AMMPL_E_MEMORY;
+    const int32_t *item = t->order + t->next;
+    TRY(ammpli_load_batch(m, t->data, item, count, t->augment, t->seed, (uint32_t)t->step, t->skip_bad, d->bad, d->pixels));
+    for (int64_t i = 0; i < count; i++) {
+        if (d->bad[i])
+            continue;
+        memmove(d->pixels + (size_t)d->n * chw, d->pixels + (size_t)i * chw, chw * sizeof(float));
+        d->label[d->n] = t->data->item[item[i]].label;
+        d->id[d->n++] = t->data->item[item[i]].id;
+    }
+    return AMMPL_OK;
+}
+
+/* Gradients of the step's mean loss, in parts of at most `batch` images. */
+static ammpl_status gradients(ammpl_trainer *t, const step_data *d, double *loss)
+{
+    size_t C = t->prompt->classes, side = (size_t)t->prompt->model->preprocess.size, chw = 3 * side * side;
+    *loss = 0;
+    TRY(ammpli_prompt_zero_gradients(t->prompt));
+    for (int64_t from = 0; from < d->n; from += t->batch) {
+        int64_t n = d->n - from < t->batch ? d->n - from : t->batch;
+        double part;
+        ammpl_batch batch = {.struct_size = sizeof batch,
+                             .n = (size_t)n,
+                             .pixels = d->pixels + (size_t)from * chw,
+                             .label = d->label + from,
+                             .image_id = d->id + from,
+                             .seed = t->seed,
+                             .step = (uint32_t)t->step,
+                             .weight = 1.0 / (double)d->n};
+        TRY(ammpli_session_accumulate(t->session, t->prompt, &batch, &part, d->logits + (size_t)from * C));
+        *loss += part;
+    }
+    return AMMPL_OK;
+}
+
+static int64_t count_correct(const step_data *d, size_t C)
+{
+    int64_t correct = 0;
+    for (int64_t b = 0; b < d->n; b++) {
+        const float *logits = d->logits + (size_t)b * C;
+        size_t best = 0;
+        for (size_t i = 1; i < C; i++)
+            if (logits[i] > logits[best])
+                best = i;
+        correct += (int32_t)best == d->label[b];
+    }
+    return correct;
+}
+
+static void report(const ammpl_trainer *t, double loss, double rate, int64_t n, bool epoch_end, ammpl_progress *out)
+{
+    double images = t->epoch_images > 0 ? (double)t->epoch_images : 1;
+    *out = (ammpl_progress){.struct_size = sizeof *out,
+                            .epoch = (uint64_t)t->epoch,
+                            .epochs = (uint64_t)t->epochs,
+                            .step = (uint64_t)t->step,
+                            .steps = (uint64_t)t->steps,
+                            .images = (uint64_t)n,
+                            .loss = loss,
+                            .learning_rate = rate,
+                            .seconds = t->seconds,
+                            .seconds_left = t->seconds / (double)(t->step + 1) * (double)(t->steps - t->step - 1),
+                            .epoch_end = epoch_end,
+                            .epoch_loss = t->epoch_loss / images,
+                            .epoch_accuracy = t->epoch_correct / images,
+                            .images_per_second = t->epoch_seconds > 0 ? (double)t->epoch_images / t->epoch_seconds : 0};
+}
+
+ammpl_status ammpli_trainer_step(ammpl_trainer *t, ammpl_progress *progress)
+{
+    if (t->step >= t->steps)
+        return AMMPL_END;
+    double begin = ammpli_seconds();
+    int64_t left = images_per_epoch(t) - t->next, per_step = t->batch * t->accumulate;
+    int64_t count = left < per_step ? left : per_step;
+    step_data d = {0};
+    double loss, rate;
+    ammpl_status status;
+    TRY_GOTO(done, load_step(t, count, &d));
+    TRY_GOTO(done, gradients(t, &d, &loss));
+    ammpli_optimizer_set_epoch(t->optimizer, t->epoch);
+    rate = t->optimizer->rate[0];
+    if (d.n > 0)
+        TRY_GOTO(done, ammpli_optimizer_step(t->optimizer));
+    /* Nothing below can fail: the step counts. */
+    double seconds = ammpli_seconds() - begin;
+    t->seconds += seconds;
+    t->epoch_seconds += seconds;
+    t->epoch_loss += loss * (double)d.n;
+    t->epoch_correct += (double)count_correct(&d, t->prompt->classes);
+    t->epoch_images += d.n;
+    t->next += count;
+    bool epoch_end = t->next >= images_per_epoch(t);
+    if (progress)
+        report(t, loss, rate, d.n, epoch_end, progress);
+    t->step++;
+    if (epoch_end) {
+        t->epoch++;
+        t->next = 0;
+        t->epoch_loss = t->epoch_correct = t->epoch_seconds = 0;
+        t->epoch_images = 0;
+        ammpli_trainer_order(t);
+    }
+done:
+    free_step(t->prompt->ctx, &d);
+    return status;
+}
+
+ammpl_status ammpli_train(ammpl_session *s, ammpl_prompt *p, const ammpl_dataset *ds, const ammpl_config *cfg,
+                          ammpl_progress_fn fn, void *user)
+{
+    ammpl_trainer *t;
+    TRY(ammpli_trainer_create(s, p, ds, cfg, &t));
+    atomic_store(&s->cancel, 0);
+    ammpl_status status;
+    for (;;) {
+        ammpl_progress progress;
+        status = ammpli_trainer_step(t, &progress);
+        if (status != AMMPL_OK)
+            break;
+        if ((fn && fn(user, &progress)) || atomic_load(&s->cancel)) {
+            status = AMMPL_CANCELLED;
+            break;
+        }
+    }
+    ammpli_trainer_release(t);
+    return status == AMMPL_END ? AMMPL_OK : status;
+}
