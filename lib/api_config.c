@@ -1,13 +1,10 @@
-/* api_config.c - options by id or by name, and what there is to set: options and methods. */
+/* api_config.c - options by id or by name, and what there is to set: options and methods.
+ *
+ * Failures here are not logged: what a caller sets wrong is an event of no context, and most callers try names.
+ */
 #include "core/config.h"
 #include "method/method.h"
 #include "shell.h"
-
-static const ammpl_context *context(const ammpl_config *cfg)
-{
-    (void)cfg;
-    return NULL;
-}
 
 ammpl_status ammpl_config_create(ammpl_context *ctx, ammpl_config **out)
 {
@@ -30,31 +27,31 @@ ammpl_status ammpl_config_set_int(ammpl_config *cfg, ammpl_option id, int64_t va
 {
     ENTER();
     NEED(NULL, cfg);
-    return ammpli_leave(context(cfg), ammpli_config_set_int(cfg, id, value));
+    return ammpli_leave(NULL, ammpli_config_set_int(cfg, id, value));
 }
 
 ammpl_status ammpl_config_set_float(ammpl_config *cfg, ammpl_option id, double value)
 {
     ENTER();
     NEED(NULL, cfg);
-    return ammpli_leave(context(cfg), ammpli_config_set_float(cfg, id, value));
+    return ammpli_leave(NULL, ammpli_config_set_float(cfg, id, value));
 }
 
 ammpl_status ammpl_config_set_string(ammpl_config *cfg, ammpl_option id, const char *value)
 {
     ENTER();
     NEED(NULL, cfg);
-    NEED(context(cfg), value);
-    return ammpli_leave(context(cfg), ammpli_config_set_string(cfg, id, value));
+    NEED(NULL, value);
+    return ammpli_leave(NULL, ammpli_config_set_string(cfg, id, value));
 }
 
 ammpl_status ammpl_config_set_text(ammpl_config *cfg, const char *name, const char *value)
 {
     ENTER();
     NEED(NULL, cfg);
-    NEED(context(cfg), name);
-    NEED(context(cfg), value);
-    return ammpli_leave(context(cfg), ammpli_config_set_text(cfg, name, value));
+    NEED(NULL, name);
+    NEED(NULL, value);
+    return ammpli_leave(NULL, ammpli_config_set_text(cfg, name, value));
 }
 
 /* ---- reading ---- */
@@ -83,8 +80,8 @@ ammpl_status ammpl_config_get_int(const ammpl_config *cfg, ammpl_option id, int6
     ENTER();
     CLEAR(value);
     NEED(NULL, cfg);
-    NEED(context(cfg), value);
-    PASS(context(cfg), check_type(id, AMMPL_TYPE_INT, AMMPL_TYPE_BOOL, "an integer or boolean"));
+    NEED(NULL, value);
+    PASS(NULL, check_type(id, AMMPL_TYPE_INT, AMMPL_TYPE_BOOL, "an integer or boolean"));
     *value = ammpli_config_int(cfg, id);
     return AMMPL_OK;
 }
@@ -94,8 +91,8 @@ ammpl_status ammpl_config_get_float(const ammpl_config *cfg, ammpl_option id, do
     ENTER();
     CLEAR(value);
     NEED(NULL, cfg);
-    NEED(context(cfg), value);
-    PASS(context(cfg), check_type(id, AMMPL_TYPE_FLOAT, AMMPL_TYPE_FLOAT, "a number"));
+    NEED(NULL, value);
+    PASS(NULL, check_type(id, AMMPL_TYPE_FLOAT, AMMPL_TYPE_FLOAT, "a number"));
     *value = ammpli_config_float(cfg, id);
     return AMMPL_OK;
 }
@@ -105,8 +102,8 @@ ammpl_status ammpl_config_get_string(const ammpl_config *cfg, ammpl_option id, c
     ENTER();
     CLEAR(value);
     NEED(NULL, cfg);
-    NEED(context(cfg), value);
-    PASS(context(cfg), check_type(id, AMMPL_TYPE_STRING, AMMPL_TYPE_CHOICE, "a string or choice"));
+    NEED(NULL, value);
+    PASS(NULL, check_type(id, AMMPL_TYPE_STRING, AMMPL_TYPE_CHOICE, "a string or choice"));
     *value = ammpli_config_string(cfg, id);
     return AMMPL_OK;
 }

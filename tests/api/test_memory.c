@@ -1,0 +1,149 @@
+/* test_memory.c - the caller's allocator: everything it gives comes back, and it may refuse at any moment. */
+#include "api.h"
+
+#include <pthread.h>
+#include <stdio.h>
+
+typedef struct counter {
+    pthread_mutex_t lock;
+    uint64_t blocks, bytes, peak, requests;
+    uint64_t refuse_from; /* this request and all later ones get nothing; 0: none */
+    int bad_release;
+} counter;
+
+static void *count_alloc(void *user, size_t size, size_t align)
+{
+    counter *c = user;
+    void *p = NULL;
+    pthread_mutex_lock(&c->lock);
+    c->requests++;
+    if (!(c->refuse_from && c->requests >= c->refuse_from) && posix_memalign(&p, align < 64 ? 64 : align, size + 64) == 0) {
+        *(size_t *)p = size; /* in front: what release must say again */
+        c->blocks++;
+        c->bytes += size;
+        c->peak = c->bytes > c->peak ? c->bytes : c->peak;
+        p = (char *)p + 64;
+    }
+    pthread_mutex_unlock(&c->lock);
+    return p;
+}
+
+static void count_release(void *user, void *ptr, size_t size)
+{
+    counter *c = user;
+    char *block = (char *)ptr - 64;
+    pthread_mutex_lock(&c->lock);
+    c->bad_release += *(size_t *)(void *)block != size;
+    c->blocks--;
+    c->bytes -= size;
+    pthread_mutex_unlock(&c->lock);
+    free(block);
+}
+
+static ammpl_allocator counting(counter *c)
+{
+    *c = (counter){.lock = PTHREAD_MUTEX_INITIALIZER};
+    return (ammpl_allocator){.struct_size = sizeof(ammpl_allocator), .user = c, .alloc = count_alloc, .release = count_release};
+}
+
+static void check_empty(const counter *c)
+{
+    ck_assert_msg(c->blocks == 0 && c->bytes == 0, "%llu blocks, %llu bytes were not released",
+                  (unsigned long long)c->blocks, (unsigned long long)c->bytes);
+    ck_assert_msg(c->bad_release == 0, "%d blocks were released with another size", c->bad_release);
+}
+
+/* Does a little of everything with a world. */
+static ammpl_status use(world *w)
+{
+    static float pixels[2 * PIXELS];
+    float logits[2 * CLASSES];
+    ammpl_metrics metrics = {.struct_size = sizeof metrics};
+    ammpl_status status = ammpl_model_preprocess(w->model, w->image, pixels, PIXELS);
+    if (status >= 0)
+        status = ammpl_session_predict(w->session, w->prompt, pixels, 2, logits, 2 * CLASSES);
+    if (status >= 0)
+        status = ammpl_trainer_step(w->trainer, NULL);
+    if (status >= 0)
+        status = ammpl_session_evaluate(w->session, w->prompt, w->data, w->config, NULL, NULL, NULL, &metrics);
+    return status;
+}
+
+START_TEST(all_released)
+{
+    counter c;
+    ammpl_allocator a = counting(&c);
+    world w;
+    ck_done(world_create(&w, &a));
+    ck_done(use(&w));
+    uint64_t now, peak;
+    ck_done(ammpl_context_memory(w.ctx, &now, &peak));
+    ck_assert_uint_gt(now, 0);
+    ck_assert_uint_ge(peak, now);
+    ck_assert_uint_le(now, c.bytes);
+    ck_assert_uint_le(peak, c.peak);
+    /* All but the context itself is in the figure. */
+    ck_assert_uint_lt(c.bytes - now, 4096);
+    world_destroy(&w);
+    check_empty(&c);
+}
+END_TEST
+
+/* Parents first: children hold them. */
+START_TEST(any_order)
+{
+    counter c;
+    ammpl_allocator a = counting(&c);
+    world w;
+    ck_done(world_create(&w, &a));
+    ammpl_context_destroy(w.ctx);
+    ammpl_config_destroy(w.config);
+    ammpl_model_destroy(w.model);
+    ammpl_dataset_destroy(w.data);
+    ammpl_prompt_destroy(w.prompt);
+    ammpl_session_destroy(w.session);
+    ck_done(ammpl_optimizer_set_epoch(w.optimizer, 0));
+    ck_done(ammpl_trainer_step(w.trainer, NULL)); /* everything it needs is still there */
+    ammpl_optimizer_destroy(w.optimizer);
+    ammpl_trainer_destroy(w.trainer);
+    ck_assert_int_eq(ammpl_image_width(w.image), 20);
+    ammpl_image_destroy(w.image);
+    check_empty(&c);
+}
+END_TEST
+
+/* Nothing at all from the k-th request on, for growing k: each time AMMPL_E_MEMORY, and everything comes back. */
+START_TEST(refused)
+{
+    counter c;
+    ammpl_allocator a = counting(&c);
+    world w;
+    ck_done(world_create(&w, &a));
+    ck_done(use(&w));
+    const uint64_t requests = c.requests;
+    world_destroy(&w);
+    /* Every request of the beginning, then every few of the many alike. */
+    for (uint64_t k = 1; k <= requests; k += k < 64 ? 1 : 7) {
+        a = counting(&c);
+        c.refuse_from = k;
+        ammpl_status status = world_create(&w, &a);
+        if (status >= 0)
+            status = use(&w);
+        ck_assert_msg(status == AMMPL_E_MEMORY, "request %llu of %llu refused: %s (%s)", (unsigned long long)k,
+                      (unsigned long long)requests, ammpl_status_name(status), ammpl_last_error());
+        ck_assert_str_ne(ammpl_last_error(), "");
+        world_destroy(&w);
+        check_empty(&c);
+    }
+}
+END_TEST
+
+TCase *case_memory(void)
+{
+    TCase *tc = tcase_create("memory");
+    tcase_set_timeout(tc, 60);
+    tcase_add_test(tc, all_released);
+    tcase_add_test(tc, any_order);
+    tcase_add_test(tc, refused);
+    return tc;
+}
