@@ -6,8 +6,8 @@
 #include "io/safetensors.h"
 
 #include "io/file.h"
+#include "io/json.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,48 +55,6 @@ static ammpl_status read_bytes(const ammpli_st *st, void *dst, size_t n, uint64_
     if (n)
         memcpy(dst, st->data + offset, n);
     return AMMPL_OK;
-}
-
-/* The parser recurses per level, so depth is bounded before it sees the text. */
-static bool too_deep(const char *text, size_t n)
-{
-    int depth = 0;
-    bool quoted = false;
-    for (size_t i = 0; i < n; i++) {
-        char c = text[i];
-        if (quoted) {
-            if (c == '\\')
-                i++;
-            else if (c == '"')
-                quoted = false;
-        } else if (c == '"') {
-            quoted = true;
-        } else if (c == '{' || c == '[') {
-            if (++depth > HEADER_DEPTH)
-                return true;
-        } else if (c == '}' || c == ']') {
-            depth--;
-        }
-    }
-    return false;
-}
-
-static ammpl_status parse_header(const ammpli_st *st, const char *text, size_t n, json_t **out)
-{
-    if (text[0] != '{')
-        return ammpli_fail(AMMPL_E_FORMAT, "%s: not a safetensors file: its header does not start with {", st->name);
-    if (too_deep(text, n))
-        return ammpli_fail(AMMPL_E_FORMAT, "%s: its header is nested deeper than %d levels", st->name, HEADER_DEPTH);
-    json_error_t error;
-    *out = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error);
-    if (*out)
-        return AMMPL_OK;
-    if (json_error_code(&error) == json_error_out_of_memory)
-        return ammpli_fail(AMMPL_E_MEMORY, "%s: out of memory: no room for its header", st->name);
-    for (char *p = error.text; *p; p++) /* the parser quotes the file, which may hold anything */
-        if ((unsigned char)*p < ' ' || *p == 0x7f)
-            *p = '?';
-    return ammpli_fail(AMMPL_E_FORMAT, "%s: its header is damaged: %s (byte %d)", st->name, error.text, error.position);
 }
 
 /* ---- one tensor's entry ---- */
@@ -280,7 +238,9 @@ static ammpl_status load(ammpli_st *st)
     json_t *header = NULL;
     ammpl_status status = read_bytes(st, text, (size_t)length, sizeof length);
     if (status == AMMPL_OK)
-        status = parse_header(st, text, (size_t)length, &header);
+        status = text[0] == '{' ? ammpli_json_parse(text, (size_t)length, HEADER_DEPTH, st->name, "its header", &header)
+                                : ammpli_fail(AMMPL_E_FORMAT, "%s: not a safetensors file: its header does not start with {",
+                                              st->name);
     ammpli_free(st->ctx, text);
     if (status == AMMPL_OK)
         status = read_header(st, header, (size_t)length);
