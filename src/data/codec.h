@@ -4,8 +4,10 @@
 
 #include "data/image.h"
 
-ammpl_status ammpli_png_decode(ammpl_context *ctx, const uint8_t *data, size_t size, const char *name, ammpl_image **out);
-ammpl_status ammpli_jpeg_decode(ammpl_context *ctx, const uint8_t *data, size_t size, const char *name, ammpl_image **out);
+ammpl_status ammpli_png_decode(ammpl_context *ctx, const uint8_t *data, size_t size, const char *name,
+                               ammpl_image **out);
+ammpl_status ammpli_jpeg_decode(ammpl_context *ctx, const uint8_t *data, size_t size, const char *name,
+                                ammpl_image **out);
 /* Room for a decoded picture, or AMMPL_E_IMAGE when its header asks for more than `least_bytes` (the fewest that its
  * format can need for so many pixels) or the library's bounds make plausible. */
 ammpl_status ammpli_decoded_create(ammpl_context *ctx, const char *name, uint32_t width, uint32_t height,

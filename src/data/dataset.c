@@ -100,7 +100,7 @@ ammpl_status ammpli_dataset_load_image(const ammpl_dataset *ds, size_t i, ammpl_
 {
     *out = NULL;
     if (i >= ds->count)
-        return ammpli_fail(AMMPL_E_ARGUMENT, "image %zu of a data set of %zu", i, ds->count);
+        return ammpli_fail(AMMPL_E_RANGE, "image %zu of a data set of %zu", i, ds->count);
     if (!ds->item[i].image)
         return ammpli_image_load(ds->ctx, ds->item[i].path, out);
     *out = ammpli_image_hold(ds->item[i].image);

@@ -27,7 +27,8 @@ ammpl_status ammpli_dataset_create(ammpl_context *ctx, const char *const *names,
 ammpl_dataset *ammpli_dataset_hold(ammpl_dataset *ds);
 void ammpli_dataset_release(ammpl_dataset *ds);
 /* Shares img (pixels, which nobody writes any more) or copies path; exactly one is not NULL. */
-ammpl_status ammpli_dataset_add(ammpl_dataset *ds, const ammpl_image *img, const char *path, int32_t label, uint32_t id);
+ammpl_status ammpli_dataset_add(ammpl_dataset *ds, const ammpl_image *img, const char *path, int32_t label,
+                                uint32_t id);
 /* Item i's picture: decoded now, or shared where it is held as pixels. */
 ammpl_status ammpli_dataset_load_image(const ammpl_dataset *ds, size_t i, ammpl_image **out);
 /* Every class has an image, or AMMPL_E_LABEL naming the first that has none. */
@@ -36,6 +37,7 @@ ammpl_status ammpli_dataset_open_folder(ammpl_context *ctx, const char *dir, con
 ammpl_status ammpli_dataset_open_split(ammpl_context *ctx, const char *root, const char *json, const char *part,
                                        ammpl_dataset **out);
 ammpl_status ammpli_dataset_select_shots(const ammpl_dataset *ds, int32_t shots, uint64_t seed, ammpl_dataset **out);
-ammpl_status ammpli_dataset_select_classes(const ammpl_dataset *ds, const int32_t *classes, size_t n, ammpl_dataset **out);
+ammpl_status ammpli_dataset_select_classes(const ammpl_dataset *ds, const int32_t *classes, size_t n,
+                                           ammpl_dataset **out);
 
 #endif

@@ -22,8 +22,9 @@ ammpl_status ammpli_image_decode(ammpl_context *ctx, const void *data, size_t si
         return ammpli_png_decode(ctx, data, size, name, out);
     if (starts_with(data, size, JPEG_START, sizeof JPEG_START))
         return ammpli_jpeg_decode(ctx, data, size, name, out);
-    return ammpli_fail(AMMPL_E_IMAGE, "%s: not a picture this library reads: its %zu bytes start neither as PNG nor as JPEG",
-                       name, size);
+    return ammpli_fail(AMMPL_E_IMAGE,
+                       "%s: not a picture this library reads: its %zu bytes start neither as PNG nor as JPEG", name,
+                       size);
 }
 
 ammpl_status ammpli_image_load(ammpl_context *ctx, const char *path, ammpl_image **out)

@@ -165,8 +165,8 @@ static ammpl_status fill(ammpl_dataset *ds, const char *dir, const listing *clas
     for (size_t c = 0; c < ds->classes; c++)
         TRY(add_class(ds, dir, (int32_t)c));
     if (ds->count == 0)
-        return ammpli_fail(AMMPL_E_FORMAT, "%s: no .jpg, .jpeg or .png file in any of its %zu folders%s", dir, ds->classes,
-                           hint(classes));
+        return ammpli_fail(AMMPL_E_FORMAT, "%s: no .jpg, .jpeg or .png file in any of its %zu folders%s", dir,
+                           ds->classes, hint(classes));
     return ammpli_dataset_check_filled(ds, dir);
 }
 
@@ -179,8 +179,8 @@ ammpl_status ammpli_dataset_open_folder(ammpl_context *ctx, const char *dir, con
     ammpl_status status;
     TRY_GOTO(done, list(&classes, root, true));
     if (classes.count == 0) {
-        status = ammpli_fail(AMMPL_E_FORMAT, "%s: no classes: expected one folder per class with .jpg, .jpeg or .png files",
-                             root);
+        status = ammpli_fail(AMMPL_E_FORMAT,
+                             "%s: no classes: expected one folder per class with .jpg, .jpeg or .png files", root);
         goto done;
     }
     TRY_GOTO(done, ammpli_dataset_create(ctx, (const char *const *)classes.name, classes.count, out));

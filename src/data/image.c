@@ -11,8 +11,9 @@ ammpl_status ammpli_image_create(ammpl_context *ctx, int32_t width, int32_t heig
 {
     *out = NULL;
     if (!within_bounds(width, height))
-        return ammpli_fail(AMMPL_E_RANGE, "a picture of %d x %d pixels: sides go from 1 to %d, all pixels together to %d",
-                           (int)width, (int)height, AMMPLI_IMAGE_MAX_SIDE, AMMPLI_IMAGE_MAX_PIXELS);
+        return ammpli_fail(AMMPL_E_RANGE,
+                           "a picture of %d x %d pixels: sides go from 1 to %d, all pixels together to %d", (int)width,
+                           (int)height, AMMPLI_IMAGE_MAX_SIDE, AMMPLI_IMAGE_MAX_PIXELS);
     ammpl_image *img = ammpli_alloc(ctx, 1, sizeof *img);
     if (!img)
         return AMMPL_E_MEMORY;

@@ -18,9 +18,10 @@ struct ammpl_image {
 /* image.c.  AMMPL_E_RANGE when a side is below 1 or above the bounds. */
 ammpl_status ammpli_image_create(ammpl_context *ctx, int32_t width, int32_t height, ammpl_image **out);
 ammpl_image *ammpli_image_hold(const ammpl_image *img); /* the count is no part of the value: const is no obstacle */
-void ammpli_image_destroy(ammpl_image *img); /* gives up one hold */
+void ammpli_image_destroy(ammpl_image *img);            /* gives up one hold */
 /* decode.c, png.c, jpeg.c.  `name` is what error sentences call the picture. */
-ammpl_status ammpli_image_decode(ammpl_context *ctx, const void *data, size_t size, const char *name, ammpl_image **out);
+ammpl_status ammpli_image_decode(ammpl_context *ctx, const void *data, size_t size, const char *name,
+                                 ammpl_image **out);
 ammpl_status ammpli_image_load(ammpl_context *ctx, const char *path, ammpl_image **out);
 ammpl_status ammpli_image_save_png(const ammpl_image *img, const char *path);
 
@@ -35,14 +36,14 @@ typedef struct ammpli_preprocess {
 ammpl_status ammpli_image_resize(const ammpl_image *src, int32_t left, int32_t top, int32_t w, int32_t h, int32_t out_w,
                                  int32_t out_h, ammpl_image **out);
 /* The same, of which only the window at (part_left, part_top) of part_w x part_h pixels is computed. */
-ammpl_status ammpli_image_resize_part(const ammpl_image *src, int32_t left, int32_t top, int32_t w, int32_t h, int32_t out_w,
-                                      int32_t out_h, int32_t part_left, int32_t part_top, int32_t part_w, int32_t part_h,
-                                      ammpl_image **out);
+ammpl_status ammpli_image_resize_part(const ammpl_image *src, int32_t left, int32_t top, int32_t w, int32_t h,
+                                      int32_t out_w, int32_t out_h, int32_t part_left, int32_t part_top, int32_t part_w,
+                                      int32_t part_h, ammpl_image **out);
 /* preprocess.c: methods.md 3.2 (test) and 3.3 (training: random resized crop and flip keyed by seed, image id and step).
  * chw [3, R, R]. */
 ammpl_status ammpli_preprocess_test(const ammpli_preprocess *pre, const ammpl_image *img, float *chw);
-ammpl_status ammpli_preprocess_train(const ammpli_preprocess *pre, const ammpl_image *img, uint64_t seed, uint32_t image_id,
-                                     uint32_t step, float *chw);
+ammpl_status ammpli_preprocess_train(const ammpli_preprocess *pre, const ammpl_image *img, uint64_t seed,
+                                     uint32_t image_id, uint32_t step, float *chw);
 /* The way back: (x * std + mean) * 255, rounded and clipped. */
 ammpl_status ammpli_unprocess(ammpl_context *ctx, const ammpli_preprocess *pre, const float *chw, ammpl_image **out);
 

@@ -138,8 +138,8 @@ static ammpl_status read_picture(reader *r, const uint8_t *data, ammpl_image **o
         return cut_short(r);
     int components = jpeg->num_components;
     if (jpeg->data_precision != 8 || (components != 1 && components != 3 && components != 4))
-        return ammpli_fail(AMMPL_E_IMAGE, "%s: a JPEG of %d components of %d bits: 1, 3 or 4 of 8 bits are read", r->name,
-                           components, jpeg->data_precision);
+        return ammpli_fail(AMMPL_E_IMAGE, "%s: a JPEG of %d components of %d bits: 1, 3 or 4 of 8 bits are read",
+                           r->name, components, jpeg->data_precision);
     TRY(ammpli_decoded_create(r->ctx, r->name, jpeg->image_width, jpeg->image_height, least_bytes(jpeg), r->size, out));
     size_t width = jpeg->image_width;
     jpeg->out_color_space = components == 4 ? JCS_CMYK : JCS_RGB;
@@ -158,7 +158,8 @@ static ammpl_status read_picture(reader *r, const uint8_t *data, ammpl_image **o
     return AMMPL_OK;
 }
 
-ammpl_status ammpli_jpeg_decode(ammpl_context *ctx, const uint8_t *data, size_t size, const char *name, ammpl_image **out)
+ammpl_status ammpli_jpeg_decode(ammpl_context *ctx, const uint8_t *data, size_t size, const char *name,
+                                ammpl_image **out)
 {
     *out = NULL;
     reader r = {.ctx = ctx, .name = name, .size = size};

@@ -1,8 +1,9 @@
 /* png.c - PNG in and out, through libpng.
  *
  * Every colour type becomes 8-bit RGB: grey is repeated, palettes are looked up, alpha is dropped without blending, 16-bit
- * samples keep their high byte, gamma and colour profiles are ignored: what Pillow's convert("RGB") gives.  (The one
- * difference: Pillow turns 16-bit grey into a white surface by clipping.)
+ * samples keep their high byte, gamma and colour profiles are ignored: what Pillow's convert("RGB") gives.  Two
+ * differences: Pillow turns 16-bit grey into a white surface by clipping, and pixels beyond the end of a palette, which no
+ * valid file has, into greys (here black).
  */
 #include "data/codec.h"
 #include "io/safetensors.h"
@@ -123,14 +124,16 @@ static ammpl_status read_picture(stream *s, png_structp png, png_infop info, amm
     return s->status; /* an allocation that libpng could do without still counts */
 }
 
-ammpl_status ammpli_png_decode(ammpl_context *ctx, const uint8_t *data, size_t size, const char *name, ammpl_image **out)
+ammpl_status ammpli_png_decode(ammpl_context *ctx, const uint8_t *data, size_t size, const char *name,
+                               ammpl_image **out)
 {
     *out = NULL;
     stream s = {.ctx = ctx, .name = name, .data = data, .size = size};
     png_structp png =
         png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &s, on_error, on_warning, &s, take_memory, give_memory);
     png_infop info = png ? png_create_info_struct(png) : NULL;
-    ammpl_status status = info ? read_picture(&s, png, info, out) : ammpli_fail(AMMPL_E_MEMORY, "%s: libpng: no memory", name);
+    ammpl_status status =
+        info ? read_picture(&s, png, info, out) : ammpli_fail(AMMPL_E_MEMORY, "%s: libpng: no memory", name);
     png_destroy_read_struct(&png, &info, NULL);
     if (status < 0) {
         ammpli_image_destroy(*out);
@@ -161,7 +164,8 @@ ammpl_status ammpli_image_save_png(const ammpl_image *img, const char *path)
     png_structp png =
         png_create_write_struct_2(PNG_LIBPNG_VER_STRING, &s, on_error, on_warning, &s, take_memory, give_memory);
     png_infop info = png ? png_create_info_struct(png) : NULL;
-    ammpl_status status = info ? write_picture(&s, png, info, img) : ammpli_fail(AMMPL_E_MEMORY, "%s: libpng: no memory", path);
+    ammpl_status status =
+        info ? write_picture(&s, png, info, img) : ammpli_fail(AMMPL_E_MEMORY, "%s: libpng: no memory", path);
     png_destroy_write_struct(&png, &info);
     if (status == AMMPL_OK)
         status = ammpli_file_write(s.ctx, path, s.written, s.at, true);

@@ -68,8 +68,8 @@ ammpl_status ammpli_preprocess_test(const ammpli_preprocess *pre, const ammpl_im
         return ammpli_fail(AMMPL_E_IMAGE, "a picture of %d x %d pixels is too narrow to be resized", (int)w, (int)h);
     int32_t new_w = w <= h ? size : (int32_t)longer, new_h = w <= h ? (int32_t)longer : size;
     ammpl_image *crop;
-    TRY(ammpli_image_resize_part(img, 0, 0, w, h, new_w, new_h, crop_offset(new_w - size), crop_offset(new_h - size), size,
-                                 size, &crop));
+    TRY(ammpli_image_resize_part(img, 0, 0, w, h, new_w, new_h, crop_offset(new_w - size), crop_offset(new_h - size),
+                                 size, size, &crop));
     normalise(pre, crop, false, chw);
     ammpli_image_destroy(crop);
     return AMMPL_OK;
@@ -130,8 +130,8 @@ static box random_box(int32_t w, int32_t h, const keys *k)
     return central_box(w, h);
 }
 
-ammpl_status ammpli_preprocess_train(const ammpli_preprocess *pre, const ammpl_image *img, uint64_t seed, uint32_t image_id,
-                                     uint32_t step, float *chw)
+ammpl_status ammpli_preprocess_train(const ammpli_preprocess *pre, const ammpl_image *img, uint64_t seed,
+                                     uint32_t image_id, uint32_t step, float *chw)
 {
     keys k = {seed, image_id, step};
     box b = random_box(img->width, img->height, &k);

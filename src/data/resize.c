@@ -96,7 +96,8 @@ static void shrink_row(const taps *t, const uint8_t *from, uint8_t *to)
 }
 
 /* One row of the vertical pass: row i of the output from rows of `samples` bytes, the first being input row `top`. */
-static void blend_rows(const taps *t, int32_t i, int32_t top, const uint8_t *rows, size_t samples, int32_t *sum, uint8_t *to)
+static void blend_rows(const taps *t, int32_t i, int32_t top, const uint8_t *rows, size_t samples, int32_t *sum,
+                       uint8_t *to)
 {
     for (size_t x = 0; x < samples; x++)
         sum[x] = HALF;
@@ -132,15 +133,15 @@ static ammpl_status resample(const ammpl_image *src, int32_t left, int32_t top, 
     return status;
 }
 
-ammpl_status ammpli_image_resize_part(const ammpl_image *src, int32_t left, int32_t top, int32_t w, int32_t h, int32_t out_w,
-                                      int32_t out_h, int32_t part_left, int32_t part_top, int32_t part_w, int32_t part_h,
-                                      ammpl_image **out)
+ammpl_status ammpli_image_resize_part(const ammpl_image *src, int32_t left, int32_t top, int32_t w, int32_t h,
+                                      int32_t out_w, int32_t out_h, int32_t part_left, int32_t part_top, int32_t part_w,
+                                      int32_t part_h, ammpl_image **out)
 {
     *out = NULL;
     if (left < 0 || top < 0 || w < 1 || h < 1 || w > src->width - left || h > src->height - top || part_left < 0 ||
         part_top < 0 || part_w < 1 || part_h < 1 || part_w > out_w - part_left || part_h > out_h - part_top)
-        return ammpli_fail(AMMPL_E_RANGE, "resize: a box of %d x %d at (%d, %d) in a picture of %d x %d", (int)w, (int)h,
-                           (int)left, (int)top, (int)src->width, (int)src->height);
+        return ammpli_fail(AMMPL_E_RANGE, "resize: a box of %d x %d at (%d, %d) in a picture of %d x %d", (int)w,
+                           (int)h, (int)left, (int)top, (int)src->width, (int)src->height);
     ammpl_context *ctx = src->ctx;
     taps across = {0}, down = {0};
     ammpl_status status;

@@ -9,19 +9,21 @@ typedef struct candidate {
     uint32_t key, id;
 } candidate;
 
-#define COMPARE(a, b) \
-    if ((a) != (b))   \
-    return (a) < (b) ? -1 : 1
+static int compare(uint64_t a, uint64_t b)
+{
+    return (a > b) - (a < b);
+}
 
 /* Class by class, the picks first: smallest key, ties by id (ids repeat only where the caller made them). */
 static int by_key(const void *pa, const void *pb)
 {
     const candidate *a = pa, *b = pb;
-    COMPARE(a->label, b->label);
-    COMPARE(a->key, b->key);
-    COMPARE(a->id, b->id);
-    COMPARE(a->index, b->index);
-    return 0;
+    int order = compare((uint64_t)a->label, (uint64_t)b->label); /* labels are not negative */
+    if (!order)
+        order = compare(a->key, b->key);
+    if (!order)
+        order = compare(a->id, b->id);
+    return order ? order : compare(a->index, b->index);
 }
 
 /* keep[i]: item i is among the `shots` picks of its class. */
@@ -60,7 +62,7 @@ ammpl_status ammpli_dataset_select_shots(const ammpl_dataset *ds, int32_t shots,
 {
     *out = NULL;
     if (shots < 0)
-        return ammpli_fail(AMMPL_E_ARGUMENT, "%d shots: give the number of images per class, 0 for all", (int)shots);
+        return ammpli_fail(AMMPL_E_RANGE, "%d shots: give the number of images per class, 0 for all", (int)shots);
     bool *keep = ammpli_alloc(ds->ctx, ds->count, sizeof *keep);
     if (!keep)
         return AMMPL_E_MEMORY;
@@ -78,14 +80,16 @@ done:
 }
 
 /* new_label[old] for every class, -1 for those left out, and the names in their new order. */
-static ammpl_status relabel(const ammpl_dataset *ds, const int32_t *classes, size_t n, int32_t *new_label, const char **name)
+static ammpl_status relabel(const ammpl_dataset *ds, const int32_t *classes, size_t n, int32_t *new_label,
+                            const char **name)
 {
     for (size_t c = 0; c < ds->classes; c++)
         new_label[c] = -1;
     for (size_t i = 0; i < n; i++) {
         int32_t c = classes[i];
         if (c < 0 || (size_t)c >= ds->classes)
-            return ammpli_fail(AMMPL_E_LABEL, "class %d was chosen, but the classes are 0 to %zu", (int)c, ds->classes - 1);
+            return ammpli_fail(AMMPL_E_LABEL, "class %d was chosen, but the classes are 0 to %zu", (int)c,
+                               ds->classes - 1);
         if (new_label[c] >= 0)
             return ammpli_fail(AMMPL_E_ARGUMENT, "class %d (\"%s\") was chosen twice", (int)c, ds->class_name[c]);
         new_label[c] = (int32_t)i;
@@ -94,7 +98,8 @@ static ammpl_status relabel(const ammpl_dataset *ds, const int32_t *classes, siz
     return AMMPL_OK;
 }
 
-ammpl_status ammpli_dataset_select_classes(const ammpl_dataset *ds, const int32_t *classes, size_t n, ammpl_dataset **out)
+ammpl_status ammpli_dataset_select_classes(const ammpl_dataset *ds, const int32_t *classes, size_t n,
+                                           ammpl_dataset **out)
 {
     *out = NULL;
     int32_t *new_label = ammpli_alloc(ds->ctx, ds->classes, sizeof *new_label);

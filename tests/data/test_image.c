@@ -282,7 +282,8 @@ END_TEST
 /* Cut anywhere before the end of its pixels a picture is refused, and an end cut off behind them is not missed. */
 START_TEST(truncated)
 {
-    const char *const file[] = {"rgb8.png", "adam7-rgba16.png", "palette4.png", "420.jpg", "progressive.jpg", "cmyk.jpg"};
+    const char *const file[] = {"rgb8.png", "adam7-rgba16.png", "palette4.png",
+                                "420.jpg",  "progressive.jpg",  "cmyk.jpg"};
     for (size_t i = 0; i < sizeof file / sizeof *file; i++) {
         bytes b = read_file(file[i]);
         size_t must_fail = strstr(file[i], ".png") ? b.size - 16 : b.size - 12;
@@ -351,11 +352,11 @@ START_TEST(lying_headers)
     check_png_size(0xffffffff, 1, "damaged PNG");
     check_png_size(900000, 900000, "too large");
     check_png_size(16000, 16000, "too few");
-    check_png_size(13, 12, "damaged PNG"); /* one row more than there is */
-    check_jpeg_header(5, 0xff, "too few"); /* height */
-    check_jpeg_header(7, 0xff, "too few"); /* width */
+    check_png_size(13, 12, "damaged PNG");    /* one row more than there is */
+    check_jpeg_header(5, 0xff, "too few");    /* height */
+    check_jpeg_header(7, 0xff, "too few");    /* width */
     check_jpeg_header(4, 12, "damaged JPEG"); /* bits */
-    check_jpeg_header(9, 2, "damaged JPEG"); /* components */
+    check_jpeg_header(9, 2, "damaged JPEG");  /* components */
     ck_assert_uint_lt(ctx->memory_peak, before + (1 << 20));
 }
 END_TEST
