@@ -3,16 +3,16 @@
  * Class names come from all parts, so that the parts of one file agree on the classes; items from the part asked for.
  */
 #include "data/dataset.h"
+#include "io/json.h"
 #include "io/safetensors.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
 /* Room for some hundred thousand images; the largest published split file is below 2 MiB. */
 static const size_t FILE_LIMIT = (size_t)64 << 20;
 static const char *const PART[] = {"train", "val", "test"};
-enum { PARTS = 3 };
+enum { PARTS = 3, DEPTH_LIMIT = 16 }; /* 3 levels are used; others may have put their own beside the parts */
 
 typedef struct split {
     ammpl_context *ctx;
@@ -33,17 +33,20 @@ typedef struct entry {
 static ammpl_status read_entry(const split *s, const char *part, const json_t *list, size_t i, entry *e)
 {
     const json_t *triple = json_array_get(list, i);
-    const json_t *path = json_array_get(triple, 0), *label = json_array_get(triple, 1), *name = json_array_get(triple, 2);
+    const json_t *path = json_array_get(triple, 0), *label = json_array_get(triple, 1),
+                 *name = json_array_get(triple, 2);
     if (json_array_size(triple) != 3 || !json_is_string(path) || !json_is_integer(label) || !json_is_string(name))
         return ammpli_fail(AMMPL_E_FORMAT, "%s: %s[%zu] is not [\"path\", label, \"class name\"]", s->file, part, i);
     e->path = json_string_value(path);
     e->name = json_string_value(name);
     json_int_t value = json_integer_value(label);
     if (!*e->path || !*e->name)
-        return ammpli_fail(AMMPL_E_FORMAT, "%s: %s[%zu] has an empty %s", s->file, part, i, *e->path ? "class name" : "path");
+        return ammpli_fail(AMMPL_E_FORMAT, "%s: %s[%zu] has an empty %s", s->file, part, i,
+                           *e->path ? "class name" : "path");
     /* Every class needs an entry that names it, so that there are never more classes than entries. */
     if (value < 0 || (uint64_t)value >= s->names)
-        return ammpli_fail(AMMPL_E_LABEL, "%s: %s[%zu] (%s) has label %lld: labels go from 0 without gaps, %zu entries in all",
+        return ammpli_fail(AMMPL_E_LABEL,
+                           "%s: %s[%zu] (%s) has label %lld: labels go from 0 without gaps, %zu entries in all",
                            s->file, part, i, e->path, (long long)value, s->names);
     e->label = (int32_t)value;
     return AMMPL_OK;
@@ -56,13 +59,12 @@ static ammpl_status parse(split *s)
     void *text;
     size_t size;
     TRY(ammpli_file_read(s->ctx, s->file, FILE_LIMIT, &text, &size));
-    json_error_t error;
-    s->json = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
+    ammpl_status status = ammpli_json_parse(text, size, DEPTH_LIMIT, s->file, "this split file", &s->json);
     ammpli_free(s->ctx, text);
-    if (!s->json)
-        return ammpli_fail(AMMPL_E_FORMAT, "%s: line %d: %s", s->file, error.line, error.text);
+    TRY(status);
     if (!json_is_object(s->json))
-        return ammpli_fail(AMMPL_E_FORMAT, "%s: not a split file: expected {\"train\": [...], \"val\": [...], \"test\": [...]}",
+        return ammpli_fail(AMMPL_E_FORMAT,
+                           "%s: not a split file: expected {\"train\": [...], \"val\": [...], \"test\": [...]}",
                            s->file);
     for (size_t p = 0; p < PARTS; p++) {
         const json_t *list = json_object_get(s->json, PART[p]);
@@ -85,8 +87,8 @@ static ammpl_status collect_names(split *s)
             TRY(read_entry(s, PART[p], list, i, &e));
             const char **known = &s->name[e.label];
             if (*known && strcmp(*known, e.name) != 0)
-                return ammpli_fail(AMMPL_E_LABEL, "%s: %s[%zu] calls label %d \"%s\", before it was \"%s\"", s->file, PART[p], i,
-                                   (int)e.label, e.name, *known);
+                return ammpli_fail(AMMPL_E_LABEL, "%s: %s[%zu] calls label %d \"%s\", before it was \"%s\"", s->file,
+                                   PART[p], i, (int)e.label, e.name, *known);
             *known = e.name;
             if ((size_t)e.label >= s->classes)
                 s->classes = (size_t)e.label + 1;
@@ -94,7 +96,8 @@ static ammpl_status collect_names(split *s)
     }
     for (size_t c = 0; c < s->classes; c++)
         if (!s->name[c])
-            return ammpli_fail(AMMPL_E_LABEL, "%s: no entry has label %zu, but there is label %zu", s->file, c, s->classes - 1);
+            return ammpli_fail(AMMPL_E_LABEL, "%s: no entry has label %zu, but there is label %zu", s->file, c,
+                               s->classes - 1);
     ammpl_status status = ammpli_check_class_names(s->ctx, s->file, s->name, s->classes);
     return status == AMMPL_E_ARGUMENT ? AMMPL_E_LABEL : status; /* the file's fault, not the caller's */
 }
@@ -131,7 +134,8 @@ static ammpl_status open_part(split *s, const char *part, ammpl_dataset **out)
     for (size_t p = 0; p < PARTS; p++)
         known |= part && strcmp(part, PART[p]) == 0;
     if (!known)
-        return ammpli_fail(AMMPL_E_ARGUMENT, "part \"%s\": the parts of a split file are train, val and test", part ? part : "");
+        return ammpli_fail(AMMPL_E_ARGUMENT, "part \"%s\": the parts of a split file are train, val and test",
+                           part ? part : "");
     TRY(parse(s));
     const json_t *list = json_object_get(s->json, part);
     if (json_array_size(list) == 0)
