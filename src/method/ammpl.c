@@ -210,9 +210,9 @@ static ammpl_status predict(ammpl_session *s, const ammpl_prompt *p, const float
     ammpli_ammpl_options o;
     TRY(ammpli_ammpl_options_of(p, &o));
     int64_t C = (int64_t)p->classes, R = p->model->grid * p->model->patch;
-    int64_t draws = o.mask && o.samples > 0 ? o.samples : 1;
-    double *sum = draws > 1 ? ammpli_alloc(p->ctx, (size_t)(IMAGES_AT_ONCE * C), sizeof *sum) : NULL;
-    if (draws > 1 && !sum)
+    int64_t draws = o.mask && o.samples > 0 ? o.samples : 1; /* without masks all draws are the same */
+    double *sum = o.samples > 0 ? ammpli_alloc(p->ctx, (size_t)(IMAGES_AT_ONCE * C), sizeof *sum) : NULL;
+    if (o.samples > 0 && !sum)
         return AMMPL_E_MEMORY;
     ammpl_status status = AMMPL_OK;
     for (int64_t from = 0; from < n; from += IMAGES_AT_ONCE) {
