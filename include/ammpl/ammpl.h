@@ -14,20 +14,30 @@
  * RULES THAT HOLD FOR EVERY FUNCTION BELOW
  *   - Returns ammpl_status unless it cannot fail.  0 = done, > 0 = information, < 0 = error; after an error
  *     ammpl_last_error() has one sentence that says what, where and what to do.
- *   - On error every out-pointer is set to NULL or 0 and every input object is unchanged.  Calls that can stop
- *     half way (accumulate, step, train, evaluate, save) say in their own comment what they leave behind.
- *   - *_destroy(NULL) does nothing.  Children hold their parents: the order of destruction does not matter.
+ *   - On error every out-pointer is set to NULL or 0, output structs to zero behind struct_size, and every input object is
+ *     unchanged; what stands in output arrays is undefined.  Calls that can stop half way (accumulate, step, train,
+ *     evaluate, save) say in their own comment what they leave behind.
+ *   - Comments name the errors that are a function's own.  Any may also give AMMPL_E_ARGUMENT (NULL where the comment does
+ *     not accept it, an empty list) and AMMPL_E_MEMORY.  Functions that return no status answer NULL, 0 or -1 instead.
+ *   - *_create, *_load, *_open, *_select_* and from_pixels give the caller an object, which *_destroy takes back;
+ *     *_destroy(NULL) does nothing.  Children hold their parents: the order of destruction does not matter.
+ *   - Objects used together come from one context, a prompt and its session from one model (else AMMPL_E_ARGUMENT);
+ *     configs and images may come from any.  A config is read during the call and not kept.
  *   - No function exits, aborts, prints or reads the environment.
  *   - Output arrays belong to the caller; `cap` is their length in elements.  Too small a `cap` is
  *     AMMPL_E_BUFFER, and the sentence says how many are needed.
- *   - Strings are UTF-8.  `const char *` results are borrowed; each comment says until when.
+ *   - Strings are UTF-8 and NUL-terminated.  `const char *` results are borrowed; each comment says until when.
  *   - Every struct starts with struct_size: set it to sizeof(the struct).  Members that an older caller does not
- *     know count as zero, and zero always means "default".
+ *     know count as zero, and zero always means "default".  Bytes that this library does not know must be zero
+ *     (AMMPL_E_VERSION), as reserved members must; in output structs it zeroes them.
  * THREAD TAGS   [T] callable from any thread at any time
  *               [R] safe together with other [R] calls on the same object
  *               [S] one thread at a time per object (different objects are independent)
- * SHAPES        B images, C classes, E joint width, P = g*g patches of q*q pixels, R = g*q image size, M context tokens.
- *               Arrays are dense and row-major.
+ * SHAPES        n images, C classes, E joint width, P = g*g patches of q*q pixels, R = g*q image size, M context tokens.
+ *               Arrays are dense and row-major; pixels are float32, channels red, green, blue, minus mean, over std.
+ * FORMULAS      [CLIP] Radford et al., ICML 2021; [CoOp] Zhou et al., IJCV 2022; [AMMPL] "Adaptive Multi-Modality Prompt
+ *               Learning", ACM MM 2024, by its equations; [SGD] and [AdamW] as PyTorch computes them; Pillow's bicubic;
+ *               Philox4x32-10 (Salmon et al., SC 2011).
  */
 #ifndef AMMPL_AMMPL_H
 #define AMMPL_AMMPL_H
@@ -168,27 +178,27 @@ enum {
 /* ---- small public structs: struct_size first, they grow only at the tail ------------------------------------- */
 typedef struct ammpl_allocator {
     uint32_t struct_size, flags; /* flags: 0 */
-    void *user;
-    void *(*alloc)(void *user, size_t size, size_t align); /* NULL when out of memory; called from any thread */
-    void (*release)(void *user, void *ptr, size_t size);
+    void *user;                  /* handed to both functions; they are called from any thread, also several at once */
+    void *(*alloc)(void *user, size_t size, size_t align); /* NULL when out of memory; align is a power of two     */
+    void (*release)(void *user, void *ptr, size_t size);   /* size as it was asked for; ptr is never NULL          */
 } ammpl_allocator;
 
 typedef struct ammpl_tensor_info {
     uint32_t struct_size;
     int32_t rank;
     int32_t trainable; /* 1: the options give the loss a path to it, so it is updated and decayed */
-    int32_t group;     /* parameter group of the optimizer */
-    int64_t shape[4];
-    uint64_t count;
-    const char *name; /* borrowed from the prompt */
+    int32_t group;     /* parameter group of the optimizer                                       */
+    int64_t shape[4];  /* [rank]; zero behind it                                                 */
+    uint64_t count;    /* numbers in it                                                          */
+    const char *name;  /* borrowed from the prompt                                               */
 } ammpl_tensor_info;
 
 typedef struct ammpl_option_info {
     uint32_t struct_size;
     ammpl_option id;
-    int32_t type, flags;
-    double min, max;
-    const char *name;
+    int32_t type, flags; /* AMMPL_TYPE_*, AMMPL_OPTION_* or'ed                         */
+    double min, max;     /* bounds of numbers                                         */
+    const char *name;    /* this and the texts below: static                          */
     const char *def;     /* default as text                                   */
     const char *choices; /* "a,b,c" for AMMPL_TYPE_CHOICE, else ""            */
     const char *doc;     /* one line                                          */
@@ -203,7 +213,7 @@ typedef struct ammpl_batch {
     const float *pixels;      /* [n, 3, R, R] as ammpl_model_preprocess writes them */
     const int32_t *label;     /* [n] */
     const uint32_t *image_id; /* [n] or NULL */
-    uint64_t seed;
+    uint64_t seed;            /* of the masks' draws, with step: the same pair draws the same masks */
     uint32_t step, reserved2;
     double weight;
 } ammpl_batch;
@@ -220,12 +230,15 @@ typedef struct ammpl_progress {
     uint64_t step, steps;       /* 0-based optimizer step just done, and how many there will be            */
     uint64_t images;            /* images in this step                                                     */
     double loss, learning_rate; /* loss before the update, mean over the batch; rate of the first group    */
-    double seconds, seconds_left;
+    double seconds, seconds_left; /* of the whole run so far, kept over a resume; to its end at this speed */
     int32_t epoch_end, reserved2; /* 1: this was the last step of its epoch                                */
     double epoch_loss, epoch_accuracy, images_per_second; /* running means of this epoch                   */
+    double epoch_seconds;                                 /* of this epoch so far, kept over a resume      */
 } ammpl_progress;
 
-/* Called from any thread that works for the context; must not call back into the object that logs. */
+/* Called with one complete line, without newline and borrowed for the call, from any thread that works for the context;
+ * must not call back into the object that logs.  Every failure of a call is logged with its sentence (AMMPL_LEVEL_ERROR;
+ * AMMPL_E_BUFFER, by which callers ask for sizes, as AMMPL_LEVEL_DEBUG). */
 typedef void (*ammpl_log_fn)(void *user, ammpl_level level, const char *message);
 /* Called after every step on the thread that trains; nonzero = stop after this step. */
 typedef int32_t (*ammpl_progress_fn)(void *user, const ammpl_progress *progress);
@@ -258,24 +271,25 @@ AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_context_create(const ammpl_allocato
 AMMPL_API void ammpl_context_destroy(ammpl_context *ctx);
 /* Messages of at least `min` go to fn(user, ...); NULL turns them off.  Set before the context is shared.  [S] */
 AMMPL_API ammpl_status ammpl_context_set_log(ammpl_context *ctx, ammpl_level min, ammpl_log_fn fn, void *user);
-/* Worker threads, 1..256; 0 = as many as processors.  Results do not depend on it, bit for bit.  [S] */
+/* Threads that compute, 1..256 (else AMMPL_E_RANGE); 0 = as many as processors.  Results do not depend on it, bit for bit.
+ * Nothing else may use the context or its children meanwhile.  [S] */
 AMMPL_API ammpl_status ammpl_context_set_threads(ammpl_context *ctx, int32_t threads);
-/* Bytes held now and at most so far through this context's allocator; either pointer may be NULL.  [T] */
+/* Bytes held now and at most so far by the context's children, through its allocator; either pointer may be NULL.  [T] */
 AMMPL_API ammpl_status ammpl_context_memory(const ammpl_context *ctx, uint64_t *now, uint64_t *peak);
 /* Devices that can compute; there is always "cpu".  [R] */
 AMMPL_API size_t ammpl_device_count(const ammpl_context *ctx);
-/* Device i, or NULL; borrowed from the context.  [R] */
+/* Device i, or NULL when there is none; borrowed from the context.  [R] */
 AMMPL_API const ammpl_device *ammpl_device_at(const ammpl_context *ctx, size_t i);
 /* The device of that name ("cpu"), or NULL with a sentence that lists the names there are.  [R] */
 AMMPL_API const ammpl_device *ammpl_device_find(const ammpl_context *ctx, const char *name);
 /* "cpu"; borrowed from the context.  [R] */
 AMMPL_API const char *ammpl_device_name(const ammpl_device *dev);
-/* What it is ("AVX2+FMA kernels, 2 threads"); borrowed from the context.  [R] */
+/* What it is ("AVX2+FMA kernels, 2 threads"); borrowed from the context until set_threads.  [R] */
 AMMPL_API const char *ammpl_device_description(const ammpl_device *dev);
 
 /* ==== 4. options ============================================================================================== */
 
-/* An empty bag: every option at its default.  [R] on ctx */
+/* An empty bag: every option at its default.  Failures of the functions on it are not logged.  [R] on ctx */
 AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_config_create(ammpl_context *ctx, ammpl_config **out);
 /* NULL accepted.  [S] */
 AMMPL_API void ammpl_config_destroy(ammpl_config *cfg);
@@ -288,18 +302,18 @@ AMMPL_API ammpl_status ammpl_config_set_string(ammpl_config *cfg, ammpl_option i
 /* Any option by name, its value as text ("true", "0.5", "class"); '-' and '_' are the same in names.  An unknown name
  * is AMMPL_E_OPTION and the sentence names the nearest.  [S] */
 AMMPL_API ammpl_status ammpl_config_set_text(ammpl_config *cfg, const char *name, const char *value);
-/* The value in force: set, else the default.  [R] */
+/* The value in force: set, else the default.  AMMPL_E_OPTION: no such id or another type.  [R] */
 AMMPL_API ammpl_status ammpl_config_get_int(const ammpl_config *cfg, ammpl_option id, int64_t *value);
 AMMPL_API ammpl_status ammpl_config_get_float(const ammpl_config *cfg, ammpl_option id, double *value);           /* [R] */
 /* Borrowed until the option is set again or the config destroyed.  [R] */
 AMMPL_API ammpl_status ammpl_config_get_string(const ammpl_config *cfg, ammpl_option id, const char **value);
 /* 1 if the caller has set it, 0 if it stands at its default.  [R] */
 AMMPL_API int32_t ammpl_config_is_set(const ammpl_config *cfg, ammpl_option id);
-/* How many options there are, and the i-th of them: for --help, bindings and reference.  [T] */
+/* How many options there are, and the i-th of them (else AMMPL_E_RANGE): for --help, bindings and reference.  [T] */
 AMMPL_API size_t ammpl_option_count(void);
 AMMPL_API ammpl_status ammpl_option_describe(size_t i, ammpl_option_info *info);                                  /* [T] */
-/* Methods: how many, the i-th one's id, name and one line on what it learns (static), and the id of a name
- * (AMMPL_E_OPTION names the valid ones and the nearest).  [T] */
+/* Methods: how many, the i-th one's id, name and one line on what it learns (static; any of the three pointers may be NULL;
+ * else AMMPL_E_RANGE), and the id of a name (AMMPL_E_OPTION names the valid ones and the nearest).  [T] */
 AMMPL_API size_t ammpl_method_count(void);
 AMMPL_API ammpl_status ammpl_method_describe(size_t i, ammpl_method *id, const char **name, const char **doc);    /* [T] */
 AMMPL_API ammpl_status ammpl_method_find(const char *name, ammpl_method *id);                                     /* [T] */
@@ -322,21 +336,25 @@ AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_model_load_memory(ammpl_context *ct
                                                                const ammpl_config *cfg, ammpl_model **out);
 /* Gives up the caller's hold; NULL accepted.  [T] */
 AMMPL_API void ammpl_model_destroy(ammpl_model *m);
-/* Sizes and facts by AMMPL_QUERY_*; AMMPL_E_OPTION for an unknown or differently typed query.  [R] */
+/* Sizes and facts by AMMPL_QUERY_*; AMMPL_E_OPTION for an unknown or differently typed query.  Strings are borrowed
+ * from the model.  Of a tower that AMMPL_OPT_TOWERS left out, sizes may be 0.  [R] */
 AMMPL_API ammpl_status ammpl_model_get_int(const ammpl_model *m, ammpl_query q, int64_t *value);
 AMMPL_API ammpl_status ammpl_model_get_float(const ammpl_model *m, ammpl_query q, double *value);                 /* [R] */
 AMMPL_API ammpl_status ammpl_model_get_string(const ammpl_model *m, ammpl_query q, const char **value);           /* [R] */
 /* 16 numbers that tell one CLIP from another whatever the file's naming or dtype: the first 8 components of the
- * normalised text feature of [SOT EOT], then of norm(ln_post(class embedding) * projection).  [R] */
+ * normalised text feature of [SOT EOT], then of norm(ln_post(class embedding) * projection).  AMMPL_E_STATE when one tower
+ * was not loaded.  [R] */
 AMMPL_API ammpl_status ammpl_model_probe(const ammpl_model *m, float out[16]);
-/* CLIP's BPE: ids [need] with SOT and EOT, not padded.  Longer than the model's context is AMMPL_E_RANGE, never cut.
- * `need` (may be NULL) receives the count even when cap is too small.  [R] */
+/* CLIP's byte-pair encoding [CLIP]: ids [need] with SOT and EOT, not padded.  Longer than the model's context is
+ * AMMPL_E_RANGE, never cut; no UTF-8 is AMMPL_E_FORMAT; AMMPL_E_STATE without the text tower.  `need` (may be NULL)
+ * receives the count even when cap is too small; ids may be NULL when cap is 0.  [R] */
 AMMPL_API ammpl_status ammpl_model_tokenize(const ammpl_model *m, const char *text, int32_t *ids, size_t cap,
                                             size_t *need);
-/* CLIP's test-time transform: resize the shorter side to R (Pillow's bicubic, to the bit), centre crop, to [0,1],
- * minus mean, over std.  chw [3, R, R].  [R] */
+/* CLIP's test-time transform [CLIP]: resize the shorter side to R (Pillow's bicubic, to the bit), centre crop, to [0,1],
+ * minus mean, over std.  chw [3, R, R], cap at least 3*R*R.  [R] */
 AMMPL_API ammpl_status ammpl_model_preprocess(const ammpl_model *m, const ammpl_image *img, float *chw, size_t cap);
-/* The way back for pictures: chw [3, R, R] to 8-bit RGB, clipped.  [R] */
+/* The way back for pictures: chw [3, R, R], count = 3*R*R (else AMMPL_E_SHAPE), to 8-bit RGB: (x * std + mean) * 255,
+ * rounded and clipped.  The image is the caller's.  [R] */
 AMMPL_API ammpl_status ammpl_model_unprocess(const ammpl_model *m, const float *chw, size_t count, ammpl_image **out);
 
 /* ==== 6. images ================================================================================================= */
@@ -348,7 +366,8 @@ AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_image_load_file(ammpl_context *ctx,
 /* The same from memory; the bytes are not kept.  [R] on ctx */
 AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_image_load_memory(ammpl_context *ctx, const void *data, size_t size,
                                                                ammpl_image **out);
-/* Copies height rows of width RGB pixels, row_stride bytes apart (0 = width*3).  [R] on ctx */
+/* Copies height rows of width RGB pixels, row_stride bytes apart (0 = width*3).  AMMPL_E_RANGE: a side below 1 or too
+ * large, rows that overlap.  [R] on ctx */
 AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_image_from_pixels(ammpl_context *ctx, const uint8_t *rgb, int32_t width,
                                                                int32_t height, int64_t row_stride, ammpl_image **out);
 /* NULL accepted.  [S] */
@@ -377,23 +396,29 @@ AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_dataset_open_split(ammpl_context *c
                                                                 const char *part, ammpl_dataset **out);
 /* NULL accepted.  [S] */
 AMMPL_API void ammpl_dataset_destroy(ammpl_dataset *ds);
-/* Appends a copy of the pixels / a reference to a file.  The image's id is its index.  AMMPL_E_LABEL outside 0..C-1.  [S] */
+/* Appends a picture (the pixels are shared, img stays the caller's) or a reference to a file (the path is copied, the file
+ * opened when it is used).  The image's id is its index.  AMMPL_E_LABEL outside 0..C-1.  [S] */
 AMMPL_API ammpl_status ammpl_dataset_add_image(ammpl_dataset *ds, const ammpl_image *img, int32_t label);
 AMMPL_API ammpl_status ammpl_dataset_add_file(ammpl_dataset *ds, const char *path, int32_t label);                /* [S] */
-AMMPL_API size_t ammpl_dataset_count(const ammpl_dataset *ds);                                                    /* [R] */
+/* How many images, and how many classes.  [R] */
+AMMPL_API size_t ammpl_dataset_count(const ammpl_dataset *ds);
 AMMPL_API size_t ammpl_dataset_class_count(const ammpl_dataset *ds);                                              /* [R] */
-/* Name of class i / label, id and path of item i (path "" for pixels); NULL or -1 when out of range.  Borrowed from ds.  [R] */
+/* Name of class i / label, id and path of item i (path "" for pixels); NULL or -1 when out of range.  Borrowed from
+ * ds.  [R] */
 AMMPL_API const char *ammpl_dataset_class_name(const ammpl_dataset *ds, size_t i);
 AMMPL_API int32_t ammpl_dataset_label(const ammpl_dataset *ds, size_t i);                                         /* [R] */
 AMMPL_API int64_t ammpl_dataset_image_id(const ammpl_dataset *ds, size_t i);                                      /* [R] */
 AMMPL_API const char *ammpl_dataset_path(const ammpl_dataset *ds, size_t i);                                      /* [R] */
-/* Item i's picture, decoded now or a copy of its pixels.  [R] */
+/* Item i's picture, the caller's to destroy: decoded now, or the pixels that were added.  Errors: RANGE (no such item), IO,
+ * IMAGE.  [R] */
 AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_dataset_load_image(const ammpl_dataset *ds, size_t i, ammpl_image **out);
 /* A new data set with at most `shots` images of each class (0 = all), picked by the counter-based generator: it depends
- * on the seed and the image ids only.  Ids stay those of the whole set.  [R] */
+ * on the seed and the image ids only (Philox; the images of a class in the order of their draws).  Ids stay those of the
+ * whole set.  AMMPL_E_RANGE: shots below 0.  [R] */
 AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_dataset_select_shots(const ammpl_dataset *ds, int32_t shots, uint64_t seed,
                                                                   ammpl_dataset **out);
-/* A new data set of the n given classes in the given order, relabelled 0..n-1; ids stay.  [R] */
+/* A new data set of the n given classes in the given order, relabelled 0..n-1; ids stay.  AMMPL_E_RANGE: no such class;
+ * AMMPL_E_ARGUMENT: one twice.  [R] */
 AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_dataset_select_classes(const ammpl_dataset *ds, const int32_t *classes,
                                                                     size_t n, ammpl_dataset **out);
 
@@ -401,13 +426,13 @@ AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_dataset_select_classes(const ammpl_
 
 /* A prompt at its initial values (seeded by AMMPL_OPT_SEED) for the n classes named (copied; `_` reads as a space).
  * Options from cfg; NULL = the method's defaults.  Errors: OPTION, RANGE (a prompt text longer than the model's context,
- * named), ARGUMENT (fewer than one class, empty or repeated names).  [R] on m, cfg */
+ * named), ARGUMENT (fewer than one class, empty or repeated names), STATE (a tower was not loaded).  [R] on m, cfg */
 AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_prompt_create(const ammpl_model *m, ammpl_method method,
                                                            const char *const *class_names, size_t n,
                                                            const ammpl_config *cfg, ammpl_prompt **out);
-/* From a prompt file (safetensors) or its bytes.  Options come from the file, then from cfg where set there (NULL: none); an
- * option that contradicts the tensors is AMMPL_E_SHAPE; a prompt of another CLIP is AMMPL_E_MODEL.
- * Other errors: IO, FORMAT, VERSION, OPTION, NUMERIC.  [R] on m */
+/* From a prompt file (safetensors) or its bytes.  Options come from the file, then from cfg where set there (NULL:
+ * none); an option that contradicts the tensors is AMMPL_E_SHAPE; a prompt of another CLIP is AMMPL_E_MODEL. Other
+ * errors: IO, FORMAT, VERSION, OPTION, NUMERIC.  [R] on m */
 AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_prompt_load_file(const ammpl_model *m, const char *path,
                                                               const ammpl_config *cfg, ammpl_prompt **out);
 AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_prompt_load_memory(const ammpl_model *m, const void *data, size_t size,
@@ -415,25 +440,33 @@ AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_prompt_load_memory(const ammpl_mode
 /* Gives up the caller's hold; NULL accepted.  [S] */
 AMMPL_API void ammpl_prompt_destroy(ammpl_prompt *p);
 /* Writes through a temporary file, fsync and rename: a full disk leaves the old file as it was.  With overwrite = 0 an
- * existing file is AMMPL_E_EXISTS.  AMMPL_E_NUMERIC when a tensor holds NaN or infinity: nothing is written.  [R] */
+ * existing file is AMMPL_E_EXISTS.  AMMPL_E_NUMERIC when a tensor holds NaN or infinity: nothing is written.
+ * AMMPL_E_IO: the folder, or the disk.  [R] */
 AMMPL_API ammpl_status ammpl_prompt_save_file(const ammpl_prompt *p, const char *path, int32_t overwrite);
-/* The file's bytes into buf; `need` (may be NULL) receives their number even when cap is too small.  [R] */
+/* The file's bytes into buf [cap bytes]; `need` (may be NULL) receives their number even when cap is too small; buf may be
+ * NULL when cap is 0.  [R] */
 AMMPL_API ammpl_status ammpl_prompt_save_memory(const ammpl_prompt *p, void *buf, size_t cap, size_t *need);
-/* Gives the learned prompt other classes (copied).  AMMPL_E_STATE where the method learns per class.  [S] */
+/* Gives the learned prompt other classes (copied).  AMMPL_E_STATE where the method learns per class; else errors as
+ * ammpl_prompt_create's for names.  On failure the classes stay.  [S] */
 AMMPL_API ammpl_status ammpl_prompt_rebind_classes(ammpl_prompt *p, const char *const *class_names, size_t n);
-AMMPL_API ammpl_method ammpl_prompt_method(const ammpl_prompt *p);                                                /* [R] */
+/* AMMPL_METHOD_*.  [R] */
+AMMPL_API ammpl_method ammpl_prompt_method(const ammpl_prompt *p);
 /* Bit 1: class features depend on the image; bit 2: image features depend on the class.  With bit 2
  * ammpl_session_encode_images is AMMPL_E_STATE; ammpl_session_predict always works.  [R] */
 AMMPL_API int32_t ammpl_prompt_conditioning(const ammpl_prompt *p);
-AMMPL_API size_t ammpl_prompt_class_count(const ammpl_prompt *p);                                                 /* [R] */
-AMMPL_API const char *ammpl_prompt_class_name(const ammpl_prompt *p, size_t i); /* borrowed until rebind.  [R] */
+/* How many classes, and the name of class i as it was given (NULL when there is none; borrowed until rebind).  [R] */
+AMMPL_API size_t ammpl_prompt_class_count(const ammpl_prompt *p);
+AMMPL_API const char *ammpl_prompt_class_name(const ammpl_prompt *p, size_t i);                                   /* [R] */
 /* The option in force in this prompt, as text, by name; borrowed from the prompt; NULL when unknown.  [R] */
 AMMPL_API const char *ammpl_prompt_option(const ammpl_prompt *p, const char *name);
-AMMPL_API size_t ammpl_prompt_tensor_count(const ammpl_prompt *p);                                                /* [R] */
+/* How many learned tensors, and what the i-th is (else AMMPL_E_RANGE).  [R] */
+AMMPL_API size_t ammpl_prompt_tensor_count(const ammpl_prompt *p);
 AMMPL_API ammpl_status ammpl_prompt_tensor_describe(const ammpl_prompt *p, size_t i, ammpl_tensor_info *info);    /* [R] */
 /* Index of the tensor of that name, or -1.  [R] */
 AMMPL_API int32_t ammpl_prompt_tensor_find(const ammpl_prompt *p, const char *name);
-/* Values and gradients of tensor i, all of it.  Writing values invalidates what sessions have cached.  [R], writes [S] */
+/* Values and gradients of tensor i, all of it: n is its count (else AMMPL_E_SHAPE).  Writing values invalidates what
+ * sessions have cached.  AMMPL_E_RANGE: no such tensor; AMMPL_E_NUMERIC: a value is not finite, nothing is written.
+ * [R], writes [S] */
 AMMPL_API ammpl_status ammpl_prompt_tensor_read(const ammpl_prompt *p, size_t i, float *dst, size_t cap);
 AMMPL_API ammpl_status ammpl_prompt_tensor_write(ammpl_prompt *p, size_t i, const float *src, size_t n);          /* [S] */
 AMMPL_API ammpl_status ammpl_prompt_gradient_read(const ammpl_prompt *p, size_t i, float *dst, size_t cap);       /* [R] */
@@ -447,53 +480,69 @@ AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_session_create(const ammpl_model *m
                                                             ammpl_session **out);
 /* NULL accepted.  [S] */
 AMMPL_API void ammpl_session_destroy(ammpl_session *s);
-/* Plain CLIP features, normalised: texts as they are (no template), out [n, E].  [S] */
+/* Plain CLIP features [CLIP], of length 1: texts as they are (no template), out [n, E].  Errors: RANGE (a text longer
+ * than the context), FORMAT (not UTF-8), STATE (no text tower).  [S] */
 AMMPL_API ammpl_status ammpl_session_encode_texts(ammpl_session *s, const char *const *texts, size_t n, float *out,
                                                   size_t cap);
-/* Normalised image features under the prompt (NULL = plain CLIP): pixels [n, 3, R, R], out [n, E].  [S] */
+/* Image features of length 1 under the prompt (NULL = plain CLIP): pixels [n, 3, R, R], out [n, E].  AMMPL_E_STATE
+ * where they depend on the class (ammpl_prompt_conditioning bit 2), or without the image tower.  [S] */
 AMMPL_API ammpl_status ammpl_session_encode_images(ammpl_session *s, const ammpl_prompt *p, const float *pixels, size_t n,
                                                    float *out, size_t cap);
-/* Normalised class features that do not depend on an image, out [C, E] (AMMPL: z0).  AMMPL_E_STATE otherwise.  [S] */
+/* Class features of length 1 that do not depend on an image, out [C, E] (AMMPL: z0, those of the learned context before an
+ * image shifts it).  AMMPL_E_STATE where a method has none.  [S] */
 AMMPL_API ammpl_status ammpl_session_encode_classes(ammpl_session *s, const ammpl_prompt *p, float *out, size_t cap);
-/* Logits [n, C] = s * <image feature, class feature>; softmax over a row gives probabilities.  [S] */
+/* Logits [n, C] = s * <image feature, class feature> ([CLIP]; [AMMPL] eq. 10: class i's own image feature with its own
+ * text), from pixels [n, 3, R, R]; softmax over a row gives probabilities.  An image's row does not depend on the others.
+ * [S] */
 AMMPL_API ammpl_status ammpl_session_predict(ammpl_session *s, const ammpl_prompt *p, const float *pixels, size_t n,
                                              float *logits, size_t cap);
 /* Accuracy over a data set whose class names are the prompt's, in its order (AMMPL_E_ARGUMENT otherwise).  fn (may be
  * NULL) is called after every batch with step, steps, images; nonzero stops with AMMPL_CANCELLED and the counts so far.
- * predicted [count] (may be NULL) receives each item's class, -1 where skipped.  cfg: batch, skip_bad.  [S] */
+ * predicted [count] (may be NULL) receives each item's class, -1 where skipped.  cfg: batch, skip_bad; may be NULL.
+ * Other errors: IO, IMAGE (the picture is named), NUMERIC.  [S] */
 AMMPL_API ammpl_status ammpl_session_evaluate(ammpl_session *s, const ammpl_prompt *p, const ammpl_dataset *ds,
                                               const ammpl_config *cfg, ammpl_progress_fn fn, void *user,
                                               int32_t *predicted, ammpl_metrics *out);
 /* Forward and backward of one batch: adds d(loss)/d(tensor) to the prompt's gradients, *loss = sum of weight * loss_i.
- * logits [n, C] may be NULL.  On failure the gradients are as before the call.  [S] on both */
+ * logits [n, C] may be NULL.  loss_i is the cross-entropy of softmax(logits_i); AMMPL's mask gets its gradient straight
+ * through the draw ([AMMPL] eq. 11, 12).  On failure the gradients are as before the call.  Errors: LABEL, NUMERIC (NaN in
+ * pixels or loss), STATE (zero-shot: nothing to learn).  [S] on both */
 AMMPL_API ammpl_status ammpl_session_accumulate(ammpl_session *s, ammpl_prompt *p, const ammpl_batch *batch, double *loss,
                                                 float *logits);
-/* AMMPL prompts: the learned pixel tile of every class, N_i + f_T(z0_i), out [C, 3, q, q] (zero where padding is off).  [S] */
+/* AMMPL prompts (else AMMPL_E_STATE): the learned pixel tile of every class, N_i + f_T(z0_i) ([AMMPL] eq. 7, 9), out
+ * [C, 3, q, q] in the units of preprocessed pixels (zero where padding is off).  [S] */
 AMMPL_API ammpl_status ammpl_session_padding(ammpl_session *s, const ammpl_prompt *p, float *out, size_t cap);
-/* AMMPL prompts: evaluation draw number `draw` of every class's mask, 1 = kept, out [C, g, g].  [S] */
+/* AMMPL prompts (else AMMPL_E_STATE): evaluation draw number `draw` of every class's mask, 1 = kept ([AMMPL] eq. 3, Philox
+ * keyed by AMMPL_OPT_EVAL_SEED), out [C, g, g].  [S] */
 AMMPL_API ammpl_status ammpl_session_masks(ammpl_session *s, const ammpl_prompt *p, uint32_t draw, float *out, size_t cap);
-/* Asks a running evaluate or train on this session to stop after its present batch.  [T] */
+/* Asks a running evaluate or train on this session to stop after its present batch; none running: nothing.  NULL
+ * accepted.  [T] */
 AMMPL_API void ammpl_session_cancel(ammpl_session *s);
 
 /* ==== 10. optimizer and training ================================================================================== */
 
-/* SGD (g += wd*p; m = mu*m + g; p -= lr*m, as PyTorch's) or AdamW over the prompt's trainable tensors.  [R] on p */
+/* [SGD] (g += wd*p; m = mu*m + g; p -= lr*m) or [AdamW] over the prompt's trainable tensors; holds p.  cfg NULL = defaults.
+ * AMMPL_E_STATE where there is nothing to learn.  [R] on p */
 AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_optimizer_create(ammpl_prompt *p, const ammpl_config *cfg,
                                                               ammpl_optimizer **out);
 /* NULL accepted.  [S] */
 AMMPL_API void ammpl_optimizer_destroy(ammpl_optimizer *o);
-/* One update from the prompt's gradients (which stay).  AMMPL_E_NUMERIC when a gradient is not finite: nothing changes.  [S] */
+/* One update from the prompt's gradients (which stay).  AMMPL_E_NUMERIC when a gradient is not finite: nothing changes.
+ * [S] on o and its prompt */
 AMMPL_API ammpl_status ammpl_optimizer_step(ammpl_optimizer *o);
-/* Groups, and the rate each will use in its next step.  [R], setters [S] */
+/* Groups, and the rate each will use in its next step (0 when there is no such group; set: AMMPL_E_RANGE, also for a rate
+ * below 0 or not finite).  [R], setters [S] */
 AMMPL_API size_t ammpl_optimizer_group_count(const ammpl_optimizer *o);
 AMMPL_API double ammpl_optimizer_learning_rate(const ammpl_optimizer *o, size_t group);                           /* [R] */
 AMMPL_API ammpl_status ammpl_optimizer_set_learning_rate(ammpl_optimizer *o, size_t group, double lr);            /* [S] */
-/* Sets every group's rate to its schedule's value at a 0-based epoch: warm-up rate below warmup_epochs, then
- * lr/2 * (1 + cos(pi*(e - W)/T)) with T = epochs.  [S] */
+/* Sets every group's rate to its schedule's value at a 0-based epoch e ([CoOp]): warmup_lr while e < W = warmup_epochs,
+ * then lr/2 * (1 + cos(pi*(e - W)/T)) with T = epochs, or lr with schedule = constant; times the group's factor.
+ * AMMPL_E_RANGE below 0.  [S] */
 AMMPL_API ammpl_status ammpl_optimizer_set_epoch(ammpl_optimizer *o, int64_t epoch);
 
 /* A training run of p on ds, from its first step.  Holds s, p and ds.  Class names must be the prompt's, in its order.
- * Errors: ARGUMENT (no images, names differ), LABEL (a class without images), OPTION.  [S] on s and p */
+ * Errors: ARGUMENT (no images, names differ), LABEL (a class without images), STATE (nothing to learn), OPTION.
+ * [S] on s and p */
 AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_trainer_create(ammpl_session *s, ammpl_prompt *p, const ammpl_dataset *ds,
                                                             const ammpl_config *cfg, ammpl_trainer **out);
 /* NULL accepted.  The prompt stays as after the last finished step.  [S] */
@@ -501,11 +550,14 @@ AMMPL_API void ammpl_trainer_destroy(ammpl_trainer *t);
 /* One optimizer step; AMMPL_END (and nothing done) when all are done.  On failure (an unreadable image, NaN) the prompt
  * and the trainer are as before the call.  progress may be NULL.  [S] */
 AMMPL_API ammpl_status ammpl_trainer_step(ammpl_trainer *t, ammpl_progress *progress);
-/* Prompt, momenta, counters and options to a state file; loading it into a trainer made with the same prompt method, data
- * and options continues bit-identically from that step.  Saving as ammpl_prompt_save_file with overwrite = 1.  [S] */
+/* Prompt, momenta, counters and options to a state file; loading it into a trainer made with the same prompt method,
+ * data and options continues bit-identically from that step.  Saving as ammpl_prompt_save_file with overwrite = 1; on
+ * failure to load the trainer is as before.  Errors of loading: IO, FORMAT, VERSION, NUMERIC, MODEL, STATE or SHAPE
+ * (another run's).  [S] */
 AMMPL_API ammpl_status ammpl_trainer_save(const ammpl_trainer *t, const char *path);
 AMMPL_API ammpl_status ammpl_trainer_load(ammpl_trainer *t, const char *path);                                    /* [S] */
-/* A trainer run to its end with progress; fn may be NULL.  AMMPL_CANCELLED: parameters as after the last step.  [S] */
+/* A trainer run to its end with progress; cfg and fn may be NULL.  AMMPL_CANCELLED: parameters as after the last step,
+ * and so on failure.  Errors as of ammpl_trainer_create and ammpl_trainer_step.  [S] on s and p */
 AMMPL_API ammpl_status ammpl_train(ammpl_session *s, ammpl_prompt *p, const ammpl_dataset *ds, const ammpl_config *cfg,
                                    ammpl_progress_fn fn, void *user);
 

@@ -22,11 +22,11 @@ compiles() { # compiles HEADER STANDARD COMPILER FLAGS...
 for header in ammpl.h ammpl_backend.h; do
     suffix=c
     for standard in c99 c11 c17; do
-        compiles $header $standard cc -Wstrict-prototypes
+        compiles "$header" "$standard" cc -Wstrict-prototypes
     done
     suffix=cc
     for standard in c++98 c++11 c++17 c++20; do
-        compiles $header $standard c++
+        compiles "$header" "$standard" c++
     done
 done
 exit $failed

@@ -165,7 +165,7 @@ AT(ammpl_metrics, loss, 32);
 AT(ammpl_metrics, accuracy, 40);
 AT(ammpl_metrics, macro_f1, 48);
 
-SIZE(ammpl_progress, 112);
+SIZE(ammpl_progress, 120);
 AT(ammpl_progress, struct_size, 0);
 AT(ammpl_progress, reserved, 4);
 AT(ammpl_progress, epoch, 8);
@@ -182,4 +182,5 @@ AT(ammpl_progress, reserved2, 84);
 AT(ammpl_progress, epoch_loss, 88);
 AT(ammpl_progress, epoch_accuracy, 96);
 AT(ammpl_progress, images_per_second, 104);
+AT(ammpl_progress, epoch_seconds, 112);
 #endif
