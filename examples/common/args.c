@@ -141,12 +141,12 @@ static void print_row(const char *name, const char *value, const char *doc, cons
 
 static void print_help(const struct parser *p)
 {
-    static const char *const kind[] = {"", "N", "X", "on|off", "TEXT", ""};
+    static const char *const kind[] = {"", "N", "X", "on|off", "TEXT", ""}; /* by AMMPL_TYPE_* */
     const char *usage = p->program->usage;
     printf("%s: %s\n\n", p->program->name, p->program->about);
     for (const char *lead = "usage:"; *usage != '\0'; lead = "      ") {
         size_t n = strcspn(usage, "\n");
-        printf("%s %s %.*s\n", lead, lead[0] == 'u' ? p->program->name : "   ", (int)n, usage);
+        printf("%s %s %.*s\n", lead, p->program->name, (int)n, usage);
         usage += n + (usage[n] == '\n');
     }
     printf("\nflags:\n");
@@ -162,14 +162,15 @@ static void print_help(const struct parser *p)
         ammpl_option_info info;
         if (!option_at(p, i, &info))
             continue;
-        char choices[64] = "";
-        for (size_t j = 0; info.choices[j] != '\0' && j + 1 < sizeof choices; j++)
-            choices[j] = info.choices[j] == ',' ? '|' : info.choices[j];
-        print_row(info.name,
-                  is_switch(&info)     ? ""
-                  : choices[0] != '\0' ? choices
-                                       : kind[info.type],
-                  info.doc, info.def);
+        char value[64];
+        snprintf(value, sizeof value, "%s",
+                 is_switch(&info)          ? ""
+                 : info.choices[0] != '\0' ? info.choices
+                                           : kind[info.type]);
+        for (char *c = value; *c != '\0'; c++)
+            *c = *c == ',' ? '|' : *c;
+        const char *def = info.type != AMMPL_TYPE_BOOL ? info.def : is_switch(&info) ? "off" : "on";
+        print_row(info.name, value, info.doc, def);
     }
 }
 

@@ -9,7 +9,7 @@ check "--test prints an accuracy" grep -q '^test accuracy' out
 check "nothing on standard error" test ! -s err
 grep '"step"' a.jsonl >steps
 grep -v '"step"' a.jsonl >epochs
-check "the log has all 12 steps" sh -c '[ $(wc -l <steps) -eq 12 ]'
+check "the log has all 8 steps" sh -c '[ $(wc -l <steps) -eq 8 ]'
 check "steps have the contract's keys" jsonlines step epoch loss lr <steps
 check "epochs have seconds and images per second" jsonlines epoch seconds images_per_second <epochs
 
@@ -19,46 +19,48 @@ check "the same prompt again, bit for bit" cmp a.safetensors quiet.safetensors
 succeeds "with 1 thread" train one.safetensors --threads 1 --quiet
 check "the same prompt with 1 thread" cmp a.safetensors one.safetensors
 succeeds "another seed" train seed.safetensors --seed 7 --quiet
-check "another seed, another prompt" sh -c '! cmp -s a.safetensors seed.safetensors'
+check "another seed, another prompt" differ a.safetensors seed.safetensors
 succeeds "--shots" train shots.safetensors --shots 1
-check "--shots 1 takes 8 pictures of 8 classes" grep -q '^ammpl: 8 pictures of 8 classes' out
+check "--shots 1 takes 3 pictures of 3 classes" grep -q '^ammpl: 3 pictures of 3 classes' out
 
 cp a.safetensors before
 fails 1 'a.safetensors exists.*--force' "nothing is overwritten" train a.safetensors --seed 2
 check "the old prompt is as it was" cmp a.safetensors before
 succeeds "--force overwrites" train a.safetensors --seed 2 --force --quiet
-check "the prompt is a new one" sh -c '! cmp -s a.safetensors before'
+check "the prompt is a new one" differ a.safetensors before
 cp before a.safetensors
 fails 1 'a.jsonl exists' "a log is not overwritten" train b.safetensors --log a.jsonl
 fails 1 'no/such/folder' "a folder that is not there is found out at once" train no/such/folder/b.safetensors
 fails 1 'full' "a log on a full disk" train full.safetensors --log /dev/full --force --quiet
 
 succeeds "--init" train init.safetensors --init a.safetensors --quiet
-check "--init goes on from there" sh -c '! cmp -s a.safetensors init.safetensors'
+check "--init goes on from there" differ a.safetensors init.safetensors
 succeeds "--init with a rate of 0" train still.safetensors --init a.safetensors --lr 0 --warmup-lr 0 --quiet
 fails 1 'missing.safetensors' "--init from nothing" train b.safetensors --init missing.safetensors
-succeeds "--snapshot-every" train snap.safetensors --snapshot-every 5 --quiet
-check "prompts of steps 5 and 10" test -f snap.step5.safetensors -a -f snap.step10.safetensors
+succeeds "--snapshot-every" train snap.safetensors --snapshot-every 3 --quiet
+check "prompts of steps 3 and 6" test -f snap.step3.safetensors -a -f snap.step6.safetensors
 succeeds "--cache" train cached.safetensors --cache cache
 check "--cache says that it has no effect" grep -q -- '--cache cache has no effect' out
 
 # A run that is stopped, in three ways, and goes on: the same prompt and the same log as if nothing had happened.
 long() {
-    ammpl-train --model "$model" --data pictures/base --method ammpl --epochs 6 --batch 5 "$@"
+    ammpl-train --model "$model" --data pictures/base --method ammpl --epochs 6 --batch 4 "$@"
 }
-wait_for_steps() { # FILE N
+wait_for_steps() { # FILE N PID: until the log has N steps, or the process is no more, or half a minute is over
     tries=0
-    while [ "$(grep -c '"step"' "$1" 2>/dev/null || true)" -lt "$2" ] && [ $tries -lt 600 ]; do
+    while [ $tries -lt 600 ] && kill -0 "$3" 2>/dev/null; do
+        steps=$(grep -c '"step"' "$1" 2>/dev/null)
+        [ "${steps:-0}" -lt "$2" ] || break
         sleep 0.05
         tries=$((tries + 1))
     done
 }
 long --out whole.safetensors --log whole.jsonl --quiet
 for signal in INT TERM KILL; do
-    ammpl-train --model "$model" --data pictures/base --method ammpl --epochs 6 --batch 5 --out part.safetensors \
+    ammpl-train --model "$model" --data pictures/base --method ammpl --epochs 6 --batch 4 --out part.safetensors \
         --log part.jsonl --checkpoint state --checkpoint-every 2 --threads 1 >out 2>err &
     pid=$!
-    wait_for_steps part.jsonl 5
+    wait_for_steps part.jsonl 5 $pid
     kill -$signal $pid
     wait $pid 2>/dev/null
     status=$?
@@ -67,12 +69,12 @@ for signal in INT TERM KILL; do
         check "SIG$signal: one line that says how to go on" sh -c '[ $(wc -l <err) -eq 1 ] && grep -q -- "--resume state" err'
         check "SIG$signal: the prompt so far is saved" ammpl-classify --model "$model" --prompt part.safetensors --data pictures/base
     fi
-    check "SIG$signal: stopped half way" sh -c '[ $(grep -c "\"step\"" part.jsonl) -lt 30 ]'
+    check "SIG$signal: stopped half way" sh -c '[ $(grep -c "\"step\"" part.jsonl) -lt 24 ]'
     succeeds "SIG$signal: --resume" long --out part.safetensors --log part.jsonl --resume state --quiet
     check "SIG$signal: the same prompt as without a stop" cmp part.safetensors whole.safetensors
     grep '"step"' part.jsonl >part.steps
     grep '"step"' whole.jsonl >whole.steps
-    check "SIG$signal: the same log as without a stop" cmp part.steps whole.steps
+    check "SIG$signal: the same log as without a stop" sh -c 'cmp part.steps whole.steps && [ $(wc -l <part.steps) -eq 24 ]'
     rm -f part.* state
 done
 fails 1 'no_state' "--resume from nothing" long --out r.safetensors --resume no_state
