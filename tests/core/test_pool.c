@@ -1,0 +1,239 @@
+/* test_pool.c - the thread pool: every task once, whatever the number of threads; nested, contended, and after fork. */
+#include "support.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { TASKS = 1000, WORKERS = 8 };
+static const int threads[] = {1, 2, 3, WORKERS};
+enum { COUNTS = sizeof threads / sizeof threads[0] };
+
+static ammpl_context *ctx;
+static ammpli_pool *pool;
+
+static void open_pool(int n)
+{
+    ctx = test_context();
+    ck_ok(ammpli_pool_create(ctx, n, &pool));
+    ck_assert_int_eq(ammpli_pool_threads(pool), n);
+}
+
+static void close_pool(void)
+{
+    ammpli_pool_destroy(pool);
+    ammpli_context_release(ctx);
+}
+
+/* What the tasks of one loop leave behind. */
+typedef struct notes {
+    atomic_int times[TASKS];    /* runs of each task */
+    atomic_int inside[WORKERS]; /* tasks at work under a worker's number: never two */
+    atomic_int clashes, strangers;
+    atomic_int used[WORKERS];
+    pthread_t by[TASKS];
+    int spin;
+} notes;
+
+static notes *new_notes(void)
+{
+    notes *n = calloc(1, sizeof *n);
+    ck_assert_ptr_nonnull(n);
+    return n;
+}
+
+static void note(void *arg, int64_t i, int worker)
+{
+    notes *n = arg;
+    if (worker < 0 || worker >= ammpli_pool_threads(pool)) {
+        atomic_fetch_add(&n->strangers, 1);
+        return;
+    }
+    if (atomic_fetch_add(&n->inside[worker], 1) != 0)
+        atomic_fetch_add(&n->clashes, 1);
+    atomic_fetch_add(&n->times[i], 1);
+    atomic_store(&n->used[worker], 1);
+    n->by[i] = pthread_self();
+    for (volatile int k = 0; k < n->spin; k++)
+        ;
+    atomic_fetch_sub(&n->inside[worker], 1);
+}
+
+/* Each of the first `count` tasks ran once, the others never. */
+static bool once(const notes *n, int64_t count)
+{
+    bool ok = atomic_load(&n->clashes) == 0 && atomic_load(&n->strangers) == 0;
+    for (int64_t i = 0; i < TASKS; i++)
+        ok = ok && atomic_load(&n->times[i]) == (i < count);
+    return ok;
+}
+
+START_TEST(every_task_once)
+{
+    static const int64_t sizes[] = {0, 1, 2, 7, TASKS};
+    open_pool(threads[_i]);
+    for (int round = 0; round < 50; round++)
+        for (size_t k = 0; k < sizeof sizes / sizeof sizes[0]; k++) {
+            notes *n = new_notes();
+            n->spin = round % 5 * 20;
+            ammpli_parallel(pool, sizes[k], note, n);
+            ck_assert_msg(once(n, sizes[k]), "%d threads, %d tasks", threads[_i], (int)sizes[k]);
+            free(n);
+        }
+    close_pool();
+}
+END_TEST
+
+/* A loop inside a task runs on the task's own thread. */
+enum { OUTER = 20, INNER = TASKS / OUTER };
+static atomic_int inner_times[TASKS], moved;
+
+typedef struct inner {
+    int64_t task;
+    pthread_t owner;
+} inner;
+
+static void inner_task(void *arg, int64_t i, int worker)
+{
+    (void)worker;
+    inner *in = arg;
+    atomic_fetch_add(&inner_times[in->task * INNER + i], 1);
+    if (!pthread_equal(in->owner, pthread_self()))
+        atomic_fetch_add(&moved, 1);
+}
+
+static void outer_task(void *arg, int64_t i, int worker)
+{
+    (void)arg;
+    (void)worker;
+    inner in = {i, pthread_self()};
+    ammpli_parallel(pool, INNER, inner_task, &in);
+}
+
+START_TEST(nested)
+{
+    open_pool(threads[_i]);
+    ammpli_parallel(pool, OUTER, outer_task, NULL);
+    for (int i = 0; i < TASKS; i++)
+        ck_assert_int_eq(atomic_load(&inner_times[i]), 1);
+    if (threads[_i] > 1)
+        ck_assert_int_eq(atomic_load(&moved), 0);
+    close_pool();
+}
+END_TEST
+
+/* While one thread's loop holds the pool, another thread's loop runs wholly on that other thread. */
+static atomic_int held, release;
+
+static void hold(void *arg, int64_t i, int worker)
+{
+    (void)arg;
+    (void)i;
+    (void)worker;
+    atomic_store(&held, 1);
+    while (!atomic_load(&release))
+        usleep(100);
+}
+
+static void *holder(void *arg)
+{
+    (void)arg;
+    ammpli_parallel(pool, 2, hold, NULL);
+    return NULL;
+}
+
+START_TEST(busy_pool_runs_inline)
+{
+    open_pool(threads[_i]);
+    pthread_t other;
+    ck_assert_int_eq(pthread_create(&other, NULL, holder, NULL), 0);
+    while (!atomic_load(&held))
+        usleep(100);
+    notes *n = new_notes();
+    ammpli_parallel(pool, TASKS, note, n);
+    ck_assert(once(n, TASKS));
+    for (int i = 0; i < TASKS; i++)
+        ck_assert(pthread_equal(n->by[i], pthread_self()));
+    free(n);
+    atomic_store(&release, 1);
+    pthread_join(other, NULL);
+    n = new_notes(); /* and afterwards it serves again */
+    ammpli_parallel(pool, TASKS, note, n);
+    ck_assert(once(n, TASKS));
+    free(n);
+    close_pool();
+}
+END_TEST
+
+/* The child has none of the parent's threads: it starts its own, and the parent's still work. */
+START_TEST(after_fork)
+{
+    open_pool(threads[_i]);
+    notes *n = new_notes();
+    ammpli_parallel(pool, TASKS, note, n);
+    ck_assert(once(n, TASKS));
+    pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0) {
+        alarm(20);
+        int workers = 0;
+        bool ok = true;
+        for (int round = 0; round < 100; round++) {
+            memset(n, 0, sizeof *n);
+            n->spin = 2000;
+            ammpli_parallel(pool, TASKS, note, n);
+            ok = ok && once(n, TASKS);
+            int used = 0;
+            for (int w = 0; w < WORKERS; w++)
+                used += atomic_load(&n->used[w]);
+            workers = used > workers ? used : workers;
+        }
+        if (threads[_i] > 1)
+            ok = ok && workers > 1;
+        ammpli_pool_destroy(pool);
+        _exit(ok ? 0 : 1);
+    }
+    int status;
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child ended with %#x", status);
+    memset(n, 0, sizeof *n);
+    ammpli_parallel(pool, TASKS, note, n);
+    ck_assert(once(n, TASKS));
+    free(n);
+    close_pool();
+}
+END_TEST
+
+/* A child that never uses the pool can still destroy it. */
+START_TEST(destroyed_after_fork)
+{
+    open_pool(threads[_i]);
+    pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0) {
+        alarm(20);
+        close_pool();
+        _exit(0);
+    }
+    int status;
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child ended with %#x", status);
+    close_pool();
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("pool");
+    TCase *c = tcase_create("pool");
+    tcase_set_timeout(c, 60);
+    tcase_add_loop_test(c, every_task_once, 0, COUNTS);
+    tcase_add_loop_test(c, nested, 0, COUNTS);
+    tcase_add_loop_test(c, busy_pool_runs_inline, 0, COUNTS);
+    tcase_add_loop_test(c, after_fork, 0, COUNTS);
+    tcase_add_loop_test(c, destroyed_after_fork, 0, COUNTS);
+    suite_add_tcase(s, c);
+    return test_main(s);
+}
