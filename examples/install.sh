@@ -20,7 +20,7 @@ library libutf8proc || missing="$missing libutf8proc-dev"
 
 wanted=
 for package in "$@"; do
-    dpkg -s "$package" >/dev/null 2>&1 || wanted="$wanted $package"
+    has "${package%-nox}" || dpkg -s "$package" >/dev/null 2>&1 || wanted="$wanted $package"
 done
 [ "$missing$wanted" ] || exit 0
 

@@ -17,7 +17,7 @@ static bool fail(struct step_log *log)
 
 bool step_log_open(struct step_log *log, const char *path, bool resumed)
 {
-    *log = (struct step_log){.path = path, .resumed = resumed && path != NULL};
+    *log = (struct step_log){.resumed = resumed && path != NULL};
     if (path == NULL)
         return true;
     log->file = fopen(path, resumed ? "a+" : "w");
@@ -59,9 +59,8 @@ bool step_log_write(struct step_log *log, const ammpl_progress *p)
         json_number(log->file, p->epoch_loss);
         fputs(", \"accuracy\": ", log->file);
         json_number(log->file, p->epoch_accuracy);
-        fprintf(log->file, ", \"seconds\": %.3f, \"images_per_second\": %.2f}\n", p->seconds - log->epoch_start,
+        fprintf(log->file, ", \"seconds\": %.3f, \"images_per_second\": %.2f}\n", p->epoch_seconds,
                 p->images_per_second);
-        log->epoch_start = p->seconds;
     }
     return fflush(log->file) == 0 || fail(log);
 }

@@ -8,11 +8,9 @@
 #include <ammpl/ammpl.h>
 
 struct step_log {
-    const char *path;
-    FILE *file;         /* NULL: nothing is logged */
-    bool resumed;       /* the file's lines from the first new step on are to be dropped */
-    double epoch_start; /* seconds of the run at which this epoch began */
-    int error;          /* errno of the first failure */
+    FILE *file;   /* NULL: nothing is logged */
+    bool resumed; /* the file's lines from the first new step on are to be dropped */
+    int error;    /* errno of the first failure */
 };
 
 /* path NULL: a log that keeps nothing.  resumed: goes on in the file that is there. */
