@@ -101,7 +101,6 @@ ammpl_status ammpl_dataset_load_image(const ammpl_dataset *ds, size_t i, ammpl_i
     CLEAR(out);
     NEED(NULL, ds);
     NEED(ds->ctx, out);
-    CHECK(ds->ctx, i < ds->count, AMMPL_E_RANGE, "picture %zu: the data set has %zu", i, ds->count);
     return ammpli_leave(ds->ctx, ammpli_dataset_load_image(ds, i, out));
 }
 
@@ -111,7 +110,6 @@ ammpl_status ammpl_dataset_select_shots(const ammpl_dataset *ds, int32_t shots, 
     CLEAR(out);
     NEED(NULL, ds);
     NEED(ds->ctx, out);
-    CHECK(ds->ctx, shots >= 0, AMMPL_E_RANGE, "%d shots: a number of images per class, or 0 for all", shots);
     return ammpli_leave(ds->ctx, ammpli_dataset_select_shots(ds, shots, seed, out));
 }
 
@@ -123,8 +121,5 @@ ammpl_status ammpl_dataset_select_classes(const ammpl_dataset *ds, const int32_t
     NEED(ds->ctx, classes);
     NEED(ds->ctx, out);
     CHECK(ds->ctx, n > 0, AMMPL_E_ARGUMENT, "%s: the list of classes is empty", __func__);
-    for (size_t i = 0; i < n; i++)
-        CHECK(ds->ctx, classes[i] >= 0 && (size_t)classes[i] < ds->classes, AMMPL_E_RANGE,
-              "class %d: the data set has classes 0 to %zu", classes[i], ds->classes - 1);
     return ammpli_leave(ds->ctx, ammpli_dataset_select_classes(ds, classes, n, out));
 }

@@ -63,7 +63,6 @@ ammpl_status ammpl_session_encode_texts(ammpl_session *s, const char *const *tex
     ENTER();
     NEED(NULL, s);
     NEED(context(s), out);
-    CHECK(context(s), s->model->has_text, AMMPL_E_STATE, "the model was loaded without its text tower (towers = image)");
     PASS(context(s), ammpli_check_strings(__func__, "texts", texts, n));
     PASS(context(s), ammpli_check_cap(__func__, cap, n, (size_t)s->model->embed));
     return ammpli_leave(context(s), ammpli_session_encode_texts(s, texts, n, out));
@@ -76,10 +75,7 @@ ammpl_status ammpl_session_encode_images(ammpl_session *s, const ammpl_prompt *p
     NEED(NULL, s);
     if (p)
         PASS(context(s), check_pair(__func__, s, p));
-    CHECK(context(s), s->model->has_image, AMMPL_E_STATE, "the model was loaded without its image tower (towers = text)");
     PASS(context(s), check_pictures(__func__, pixels, n, out, cap, (size_t)s->model->embed));
-    CHECK(context(s), !(ammpl_prompt_conditioning(p) & 2), AMMPL_E_STATE,
-          "image features under this prompt differ from class to class; use ammpl_session_predict");
     return ammpli_leave(context(s), ammpli_session_encode_images(s, p, pixels, n, out));
 }
 
@@ -103,7 +99,7 @@ ammpl_status ammpl_session_predict(ammpl_session *s, const ammpl_prompt *p, cons
 
 /* ---- gradients ---- */
 
-static ammpl_status check_batch(const ammpl_batch *b, const ammpl_prompt *p)
+static ammpl_status check_batch(const ammpl_batch *b)
 {
     if (b->reserved != 0 || b->reserved2 != 0)
         return ammpli_fail(AMMPL_E_VERSION, "ammpl_batch: reserved members must be 0 for libammpl %s", AMMPL_VERSION_STRING);
@@ -115,10 +111,6 @@ static ammpl_status check_batch(const ammpl_batch *b, const ammpl_prompt *p)
         return ammpli_fail(AMMPL_E_RANGE, "ammpl_batch: %zu images at once, more than %d", b->n, INT32_MAX);
     if (!isfinite(b->weight) || b->weight < 0)
         return ammpli_fail(AMMPL_E_RANGE, "ammpl_batch.weight is %g: a number above 0, or 0 for 1/n", b->weight);
-    for (size_t i = 0; i < b->n; i++)
-        if (b->label[i] < 0 || (size_t)b->label[i] >= p->classes)
-            return ammpli_fail(AMMPL_E_LABEL, "image %zu of the batch has label %d; the prompt has classes 0 to %zu", i,
-                               b->label[i], p->classes - 1);
     return AMMPL_OK;
 }
 
@@ -130,7 +122,7 @@ ammpl_status ammpl_session_accumulate(ammpl_session *s, ammpl_prompt *p, const a
     NEED(context(s), loss);
     ammpl_batch known;
     PASS(context(s), ammpli_struct_in("ammpl_batch", &known, sizeof known, batch));
-    PASS(context(s), check_batch(&known, p));
+    PASS(context(s), check_batch(&known));
     ammpl_status status = ammpli_session_accumulate(s, p, &known, loss, logits);
     if (status < 0)
         *loss = 0;
@@ -139,19 +131,11 @@ ammpl_status ammpl_session_accumulate(ammpl_session *s, ammpl_prompt *p, const a
 
 /* ---- what AMMPL learned, to look at ---- */
 
-static ammpl_status check_ammpl(const ammpl_prompt *p)
-{
-    return p->method->id == AMMPL_METHOD_AMMPL
-               ? AMMPL_OK
-               : ammpli_fail(AMMPL_E_STATE, "a %s prompt has neither masks nor padding", p->method->name);
-}
-
 ammpl_status ammpl_session_padding(ammpl_session *s, const ammpl_prompt *p, float *out, size_t cap)
 {
     ENTER();
     PASS(context(s), check_pair(__func__, s, p));
     NEED(context(s), out);
-    PASS(context(s), check_ammpl(p));
     size_t q = (size_t)s->model->patch;
     PASS(context(s), ammpli_check_cap(__func__, cap, p->classes, 3 * q * q));
     return ammpli_leave(context(s), ammpli_session_padding(s, p, out));
@@ -162,7 +146,6 @@ ammpl_status ammpl_session_masks(ammpl_session *s, const ammpl_prompt *p, uint32
     ENTER();
     PASS(context(s), check_pair(__func__, s, p));
     NEED(context(s), out);
-    PASS(context(s), check_ammpl(p));
     size_t g = (size_t)s->model->grid;
     PASS(context(s), ammpli_check_cap(__func__, cap, p->classes, g * g));
     return ammpli_leave(context(s), ammpli_session_masks(s, p, draw, out));

@@ -25,7 +25,7 @@ meson setup $mode "$build" -Dwerror=true -Dtests=enabled ${MESON_ARGS:-} > "$bui
 }
 mv "$build-setup.log" "$build/setup.log"
 ninja -C "$build" > "$build/compile.log" 2>&1 || {
-    cat "$build/compile.log"
+    grep -v '^\[[0-9]*/[0-9]*\] [CLG]' "$build/compile.log" # without the lines of what went well
     give_up "the build failed"
 }
 

@@ -417,7 +417,7 @@ AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_dataset_load_image(const ammpl_data
  * whole set.  AMMPL_E_RANGE: shots below 0.  [R] */
 AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_dataset_select_shots(const ammpl_dataset *ds, int32_t shots, uint64_t seed,
                                                                   ammpl_dataset **out);
-/* A new data set of the n given classes in the given order, relabelled 0..n-1; ids stay.  AMMPL_E_RANGE: no such class;
+/* A new data set of the n given classes in the given order, relabelled 0..n-1; ids stay.  AMMPL_E_LABEL: no such class;
  * AMMPL_E_ARGUMENT: one twice.  [R] */
 AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_dataset_select_classes(const ammpl_dataset *ds, const int32_t *classes,
                                                                     size_t n, ammpl_dataset **out);
@@ -522,7 +522,7 @@ AMMPL_API void ammpl_session_cancel(ammpl_session *s);
 /* ==== 10. optimizer and training ================================================================================== */
 
 /* [SGD] (g += wd*p; m = mu*m + g; p -= lr*m) or [AdamW] over the prompt's trainable tensors; holds p.  cfg NULL = defaults.
- * AMMPL_E_STATE where there is nothing to learn.  [R] on p */
+ * [R] on p */
 AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_optimizer_create(ammpl_prompt *p, const ammpl_config *cfg,
                                                               ammpl_optimizer **out);
 /* NULL accepted.  [S] */
@@ -541,8 +541,8 @@ AMMPL_API ammpl_status ammpl_optimizer_set_learning_rate(ammpl_optimizer *o, siz
 AMMPL_API ammpl_status ammpl_optimizer_set_epoch(ammpl_optimizer *o, int64_t epoch);
 
 /* A training run of p on ds, from its first step.  Holds s, p and ds.  Class names must be the prompt's, in its order.
- * Errors: ARGUMENT (no images, names differ), LABEL (a class without images), STATE (nothing to learn), OPTION.
- * [S] on s and p */
+ * Errors: ARGUMENT (no images, one class only, names differ), LABEL (a class without images), STATE (nothing to learn),
+ * OPTION.  [S] on s and p */
 AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_trainer_create(ammpl_session *s, ammpl_prompt *p, const ammpl_dataset *ds,
                                                             const ammpl_config *cfg, ammpl_trainer **out);
 /* NULL accepted.  The prompt stays as after the last finished step.  [S] */

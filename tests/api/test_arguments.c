@@ -190,7 +190,7 @@ START_TEST(datasets)
     ck_is(ammpl_dataset_select_shots(w->data, -1, 1, &ds), AMMPL_E_RANGE, "-1");
     const int32_t outside[] = {0, 3}, both[] = {2, 1};
     ck_is(ammpl_dataset_select_classes(w->data, outside, 0, &ds), AMMPL_E_ARGUMENT, "empty");
-    ck_is(ammpl_dataset_select_classes(w->data, outside, 2, &ds), AMMPL_E_RANGE, "class 3");
+    ck_is(ammpl_dataset_select_classes(w->data, outside, 2, &ds), AMMPL_E_LABEL, "class 3");
     ck_done(ammpl_dataset_select_classes(w->data, both, 2, &ds));
     ck_assert_uint_eq(ammpl_dataset_count(ds), 3);
     ck_assert_str_eq(ammpl_dataset_class_name(ds, 0), "red_bird");
