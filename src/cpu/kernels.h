@@ -46,12 +46,15 @@ typedef struct ammpli_cpu_kernels {
     void (*layernorm_forward)(float *y, const float *x, const float *gamma, const float *beta, int64_t D, float eps);
     void (*layernorm_backward)(float *dx, const float *dy, const float *x, const float *gamma, const float *residual,
                                int64_t D, float eps);
-    /* One row of scores against one block of n keys (attention.c): s = exp(scale s - max), where max is the larger of
-     * *max and this block's; *sum = *sum f + their sum; *max is replaced; returns f = exp(old max - new max).
-     * Places n..m-1 become 0. */
-    float (*softmax_block)(float *s, float *max, float *sum, float scale, int64_t n, int64_t m);
-    /* s = exp(scale s - max) / sum; d = s (d - dot) scale.  Places n..m-1 of both become 0. */
-    void (*softmax_backward)(float *s, float *d, float max, float sum, float dot, float scale, int64_t n, int64_t m);
+    /* A block of scores, `rows` queries against `keys` keys in rows of `wide` (a multiple of 16) places, lds apart; query r
+     * sees the first min(keys, seen + r).  The rest counts as -infinity.  With m = the larger of max[r] and this block's:
+     * factor[r] = exp(max[r] - m), max[r] = m, s = exp(scale s - m), sum[r] = sum[r] factor[r] + their sum. */
+    void (*softmax_block)(float *s, int64_t lds, float *max, float *sum, float *factor, float scale, int64_t rows,
+                          int64_t keys, int64_t wide, int64_t seen);
+    /* p = exp(scale s - max[r]) / sum[r] in the place of s (max NULL: s holds the exponentials already), and
+     * p (d - dot[r]) scale in the place of d. */
+    void (*softmax_backward)(float *s, float *d, int64_t lds, const float *max, const float *sum, const float *dot,
+                             float scale, int64_t rows, int64_t keys, int64_t wide, int64_t seen);
     void (*exp)(float *y, const float *x, int64_t n);
 } ammpli_cpu_kernels;
 

@@ -11,6 +11,11 @@ INLINE vec FMA(vec a, vec b, vec c)
 {
     return (vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
 }
+
+INLINE vec MAX(vec a, vec b)
+{
+    return (vec)_mm256_max_ps((__m256)a, (__m256)b);
+}
 #define ROWS 6
 #define VECS 2
 #include "cpu/kernels.inc"

@@ -11,6 +11,11 @@ INLINE vec FMA(vec a, vec b, vec c)
 {
     return (vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
 }
+
+INLINE vec MAX(vec a, vec b)
+{
+    return (vec)_mm512_max_ps((__m512)a, (__m512)b);
+}
 #define ROWS 12
 #define VECS 2
 #include "cpu/kernels.inc"

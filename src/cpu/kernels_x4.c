@@ -11,6 +11,11 @@ INLINE vec FMA(vec a, vec b, vec c)
 {
     return (vec)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
 }
+
+INLINE vec MAX(vec a, vec b)
+{
+    return (vec)vmaxq_f32((float32x4_t)a, (float32x4_t)b);
+}
 #else
 #if defined(__SSE2__)
 #define NAME "SSE2"
@@ -21,6 +26,11 @@ INLINE vec FMA(vec a, vec b, vec c)
 INLINE vec FMA(vec a, vec b, vec c)
 {
     return a * b + c; /* two roundings, in edge tiles and full ones alike */
+}
+
+INLINE vec MAX(vec a, vec b)
+{
+    return pick(a > b, a, b);
 }
 #endif
 #define ROWS 6
