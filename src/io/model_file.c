@@ -61,13 +61,14 @@ static ammpl_status choose_activation(const ammpl_config *cfg, const ammpli_mode
 {
     const char *option = ammpli_config_string(cfg, AMMPL_OPT_ACTIVATION);
     int32_t text = c->tower[AMMPLI_TEXT].act, image = c->tower[AMMPLI_IMAGE].act;
+    bool told = (text != AMMPL_ACT_NONE || !m->has_text) && (image != AMMPL_ACT_NONE || !m->has_image);
     if (strcmp(option, "auto") != 0) {
         text = image = strcmp(option, "gelu") == 0 ? AMMPL_ACT_GELU : AMMPL_ACT_QUICK_GELU;
-    } else if (!c->name[0]) {
+    } else if (!told) {
         text = image = AMMPL_ACT_QUICK_GELU;
         ammpli_log(m->ctx, AMMPL_LEVEL_WARN,
-                   "%s: no config.json or open_clip_config.json beside it: taking the activation quick_gelu, as in OpenAI's CLIP; "
-                   "the option activation sets it", m->source);
+                   "%s: no config.json or open_clip_config.json says which activation it has: taking quick_gelu, as in OpenAI's "
+                   "CLIP; the option activation sets it", m->source);
     } else if (m->has_text && m->has_image && text != image) {
         return ammpli_fail(AMMPL_E_UNSUPPORTED, "%s: its towers have different activations (hidden_act), which is not supported", c->name);
     }

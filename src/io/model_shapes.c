@@ -42,10 +42,10 @@ static ammpl_status missing(const measure *w, int tower, int64_t layer, int part
 static ammpl_status need(const measure *w, int tower, int64_t layer, int part, int32_t rank, const ammpli_st_tensor **out)
 {
     const ammpli_part *p = find(w, tower, layer, part);
-    if (!p->t)
+    const ammpli_st_tensor *t = *out = p->t;
+    if (!t)
         return missing(w, tower, layer, part);
     const char *file = ammpli_st_name(p->st);
-    const ammpli_st_tensor *t = p->t;
     if (t->dtype != AMMPL_DTYPE_F32 && t->dtype != AMMPL_DTYPE_F16 && t->dtype != AMMPL_DTYPE_BF16)
         return ammpli_fail(AMMPL_E_UNSUPPORTED, "%s: tensor %s has another dtype than F32, F16 and BF16, which is not supported", file,
                            t->name);
@@ -53,7 +53,6 @@ static ammpl_status need(const measure *w, int tower, int64_t layer, int part, i
     if (t->rank != rank || t->count == 0)
         return ammpli_fail(AMMPL_E_SHAPE, "%s: tensor %s has the shape %s where %d dimensions above 0 are needed", file, t->name,
                            shape_text(t->rank, t->shape, shape), rank);
-    *out = t;
     return AMMPL_OK;
 }
 

@@ -283,6 +283,10 @@ START_TEST(unwanted_towers_are_not_judged)
     ck_assert_int_eq(m->text.heads, 6);
     ck_assert_str_eq(m->activation, "gelu");
     ammpli_model_release(m);
+    /* The other tower's config says nothing about this one. */
+    m = load_good(1, "{\"model_type\":\"clip_vision_model\",\"hidden_act\":\"gelu\"}");
+    ck_assert_int_eq(m->text.act, AMMPL_ACT_QUICK_GELU);
+    ammpli_model_release(m);
 }
 END_TEST
 
