@@ -80,20 +80,20 @@ static void scores_settle(struct scores *s)
 static void print_json(const char *path, const ammpl_prompt *prompt, const struct scores *s)
 {
     printf("{\"image\": ");
-    json_string(stdout, path);
+    put_json_string(stdout, path);
     printf(", \"label\": ");
-    json_string(stdout, ammpl_prompt_class_name(prompt, s->rank[0]));
+    put_json_string(stdout, ammpl_prompt_class_name(prompt, s->rank[0]));
     printf(", \"classes\": [");
     for (size_t i = 0; i < s->classes; i++) {
         printf(i == 0 ? "" : ", ");
-        json_string(stdout, ammpl_prompt_class_name(prompt, i));
+        put_json_string(stdout, ammpl_prompt_class_name(prompt, i));
     }
     printf("], \"logits\": ");
-    json_numbers(stdout, s->logits, s->classes);
+    put_json_numbers(stdout, s->logits, s->classes);
     printf(", \"probs\": [");
     for (size_t i = 0; i < s->classes; i++) {
         printf(i == 0 ? "" : ", ");
-        json_number(stdout, s->probs[i]);
+        put_json_number(stdout, s->probs[i]);
     }
     printf("]}\n");
 }
@@ -168,13 +168,13 @@ static bool evaluate(struct app *app, const ammpl_prompt *prompt, const ammpl_da
     unsigned long long correct = m.correct, count = m.samples, skipped = m.skipped;
     if (opt.json) {
         printf("{\"data\": ");
-        json_string(stdout, opt.data.dir != NULL ? opt.data.dir : opt.data.split);
+        put_json_string(stdout, opt.data.dir != NULL ? opt.data.dir : opt.data.split);
         printf(", \"part\": ");
-        json_string(stdout, opt.part);
+        put_json_string(stdout, opt.part);
         printf(", \"correct\": %llu, \"count\": %llu, \"skipped\": %llu, \"accuracy\": ", correct, count, skipped);
-        json_number(stdout, m.accuracy);
+        put_json_number(stdout, m.accuracy);
         printf(", \"macro_f1\": ");
-        json_number(stdout, m.macro_f1);
+        put_json_number(stdout, m.macro_f1);
         printf("}\n");
     } else {
         printf("accuracy %.2f %% (%llu of %llu), macro-F1 %.2f %%", 100 * m.accuracy, correct, count, 100 * m.macro_f1);

@@ -120,19 +120,19 @@ static void print(const char *image, const struct column *c, size_t class_index,
         return;
     }
     printf("{\"image\": ");
-    json_string(stdout, image);
+    put_json_string(stdout, image);
     printf(", \"prompt\": ");
-    json_string(stdout, c->path);
+    put_json_string(stdout, c->path);
     printf(", \"class\": ");
-    json_string(stdout, name);
+    put_json_string(stdout, name);
     printf(", \"min\": ");
-    json_number(stdout, (double)cell->low);
+    put_json_number(stdout, (double)cell->low);
     printf(", \"max\": ");
-    json_number(stdout, (double)cell->high);
+    put_json_number(stdout, (double)cell->high);
     printf(", \"keep\": ");
-    json_numbers(stdout, cell->keep, patches);
+    put_json_numbers(stdout, cell->keep, patches);
     printf(", \"draw\": %d, \"mask\": ", opt.draw);
-    json_numbers(stdout, cell->mask, patches);
+    put_json_numbers(stdout, cell->mask, patches);
     printf("}\n");
 }
 

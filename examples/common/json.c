@@ -20,7 +20,7 @@ static int utf8_length(const unsigned char *s)
     return code < least[n] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000) ? 0 : n;
 }
 
-void json_string(FILE *out, const char *text)
+void put_json_string(FILE *out, const char *text)
 {
     const unsigned char *s = (const unsigned char *)text;
     putc('"', out);
@@ -39,7 +39,7 @@ void json_string(FILE *out, const char *text)
     putc('"', out);
 }
 
-void json_number(FILE *out, double value)
+void put_json_number(FILE *out, double value)
 {
     char text[32];
     if (!isfinite(value)) {
@@ -54,7 +54,7 @@ void json_number(FILE *out, double value)
     fputs(text, out);
 }
 
-void json_numbers(FILE *out, const float *value, size_t n)
+void put_json_numbers(FILE *out, const float *value, size_t n)
 {
     putc('[', out);
     for (size_t i = 0; i < n; i++) {

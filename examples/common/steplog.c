@@ -50,15 +50,15 @@ bool step_log_write(struct step_log *log, const ammpl_progress *p)
     log->resumed = false;
     fprintf(log->file, "{\"step\": %llu, \"epoch\": %llu, \"loss\": ", (unsigned long long)p->step,
             (unsigned long long)p->epoch);
-    json_number(log->file, p->loss);
+    put_json_number(log->file, p->loss);
     fputs(", \"lr\": ", log->file);
-    json_number(log->file, p->learning_rate);
+    put_json_number(log->file, p->learning_rate);
     fprintf(log->file, ", \"images\": %llu}\n", (unsigned long long)p->images);
     if (p->epoch_end) {
         fprintf(log->file, "{\"epoch\": %llu, \"loss\": ", (unsigned long long)p->epoch);
-        json_number(log->file, p->epoch_loss);
+        put_json_number(log->file, p->epoch_loss);
         fputs(", \"accuracy\": ", log->file);
-        json_number(log->file, p->epoch_accuracy);
+        put_json_number(log->file, p->epoch_accuracy);
         fprintf(log->file, ", \"seconds\": %.3f, \"images_per_second\": %.2f}\n", p->epoch_seconds,
                 p->images_per_second);
     }
