@@ -165,6 +165,24 @@ static ammpl_status read_classes(ammpl_context *ctx, const ammpli_st *st, json_t
     return AMMPL_OK;
 }
 
+ammpl_status ammpli_prompt_check_origin(const ammpl_prompt *p, const ammpli_st *st)
+{
+    TRY(check_probe(p->model, st));
+    json_t *json = NULL;
+    const char **names = NULL;
+    size_t n;
+    ammpl_status status = read_classes(p->ctx, st, &json, &names, &n);
+    bool same = status >= 0 && n == p->classes;
+    for (size_t i = 0; same && i < n; i++)
+        same = strcmp(names[i], p->class_name[i]) == 0;
+    if (status >= 0 && !same)
+        status = ammpli_fail(AMMPL_E_STATE, "%s was saved with other classes than this run's; resume with those it was started with",
+                             ammpli_st_name(st));
+    ammpli_free(p->ctx, names);
+    json_decref(json);
+    return status;
+}
+
 static void shape_text(int32_t rank, const int64_t *shape, char text[96])
 {
     size_t at = (size_t)snprintf(text, 96, "[");

@@ -129,6 +129,7 @@ static ammpl_status check_run(const ammpl_trainer *t, const ammpli_st *st)
         snprintf(name, sizeof name, "train.%s", run_options[i]);
         TRY(check_same(st, name, ammpli_config_text(t->config, run_options[i])));
     }
+    TRY(ammpli_prompt_check_origin(p, st));
     data_signature(t->data, text);
     return check_same(st, "data", text);
 }
