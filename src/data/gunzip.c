@@ -25,14 +25,14 @@ static ammpl_status inflate_all(ammpl_context *ctx, z_stream *z, size_t limit, c
 {
     size_t cap = 0;
     for (;;) {
-        if (*size > limit)
-            return ammpli_fail(AMMPL_E_FORMAT, "%s unpacks to more than %zu bytes: it is no vocabulary", name, limit);
         if (!ammpli_grow(ctx, (void **)out, &cap, *size + (1 << 16), 1))
             return AMMPL_E_MEMORY;
         z->next_out = (unsigned char *)*out + *size;
         z->avail_out = (unsigned)(cap - *size);
         int result = inflate(z, Z_NO_FLUSH);
         *size = cap - z->avail_out;
+        if (*size > limit)
+            return ammpli_fail(AMMPL_E_FORMAT, "%s unpacks to more than %zu bytes: it is no vocabulary", name, limit);
         if (result == Z_STREAM_END && z->avail_in == 0)
             return AMMPL_OK;
         if (result == Z_STREAM_END)
