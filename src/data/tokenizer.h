@@ -17,7 +17,8 @@ int32_t ammpli_tokenizer_sot(const ammpli_tokenizer *t);
 int32_t ammpli_tokenizer_eot(const ammpli_tokenizer *t);
 
 /* Ids of the text without SOT and EOT, in a new array *ids (ammpli_free with the same context), *n of them.
- * AMMPL_E_FORMAT when the text is not UTF-8, AMMPL_E_RANGE when it is longer than 4 MiB.  Immutable tokenizer: callable from any thread. */
+ * AMMPL_E_FORMAT when the text is not UTF-8, AMMPL_E_RANGE when it is longer than 4 MiB.  Immutable tokenizer:
+ * callable from any thread. */
 ammpl_status ammpli_tokenize(const ammpli_tokenizer *t, const char *text, int32_t **ids, size_t *n);
 
 #endif
