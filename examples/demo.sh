@@ -50,7 +50,7 @@ echo "base classes $(percent "$zero_base") %, unseen classes $(percent "$zero_un
 
 say "training an AMMPL prompt on the base classes"
 ammpl-train --model "$clip" --data "$pictures/base" --method ammpl --out "$prompt" --log "$out/train.jsonl" \
-    --epochs 20 --batch 16 --lr 0.02 --set lr_mask=10 --snapshot-every 40 || exit 1
+    --epochs 10 --batch 16 --lr 0.05 --lr-mask 4 --snapshot-every 8 || exit 1
 
 say "accuracy on pictures that were not trained on"
 base=$(accuracy base --prompt "$prompt")
@@ -64,10 +64,9 @@ say "three pictures"
 set -- "$pictures"/base/test/*/000.png
 ammpl-classify --model "$clip" --prompt "$prompt" "$1" "$4" "$8" || exit 1
 
-say "which patches are masked"
-# shellcheck disable=SC2046  # names without blanks, in the order of the steps
-ammpl-mask --model "$clip" $(printf -- '--prompt %s ' $(ls -v "$out"/ammpl.step*.safetensors)) --out "$out/masks.png" \
-    "$1" "$4" "$8" || exit 1
+say "which patches are masked after 8, 32 and 80 steps"
+ammpl-mask --model "$clip" --prompt "$out/ammpl.step8.safetensors" --prompt "$out/ammpl.step32.safetensors" \
+    --prompt "$prompt" --out "$out/masks.png" "$1" "$4" "$8" || exit 1
 
 # ---- the plot: loss and accuracy, from the log ----
 grep '"step"' "$out/train.jsonl" | sed 's/[^-0-9.e]*"[a-z]*": / /g; s/[,}]//g' >"$out/steps.dat"     # step epoch loss lr images
@@ -98,7 +97,7 @@ else
 fi
 
 say "done; look at"
-echo "masks   $out/masks.png   (from left to right: the picture, then the prompt after more and more steps)"
+echo "masks   $out/masks.png   (the picture, then the prompt after more and more steps)"
 echo "plot    $plot"
 echo "prompt  $prompt"
 echo "log     $out/train.jsonl"
