@@ -29,7 +29,7 @@ enum {
     SLOTS = 12,      /* places for clutter around the middle */
     SHEET = 32,      /* pre-training pictures along one side of a sheet */
     SUB = 8,         /* coordinates are in eighths of a pixel; a pixel has 4 x 4 samples at 1, 3, 5, 7 */
-    DISTRACTORS = 7, /* of the SLOTS, how many hold an object of another class */
+    DISTRACTORS = 10, /* of the SLOTS, how many hold an object of another class */
     MAX_SIZE = 256
 };
 
@@ -177,7 +177,9 @@ static void draw(const struct picture *pic, const struct object *o)
 
 static struct object object_of(struct stream *s, struct concept what, int x, int y, int radius)
 {
-    struct object o = {what, x, y, radius, between(s, -12, 12), between(s, 0, 63), {0, 0, 0}};
+    struct object o = {.what = what, .x = x, .y = y, .radius = radius};
+    o.turn = between(s, -12, 12); /* not in the initialiser: its order of evaluation is free */
+    o.phase = between(s, 0, 63);
     for (int ch = 0; ch < 3; ch++) o.rgb[ch] = clamp(colour_rgb[what.colour][ch] + between(s, -15, 15), 0, 255);
     return o;
 }
@@ -224,7 +226,7 @@ static void demo_picture(struct stream *s, const struct picture *pic, const stru
     }
     int middle = SUB * pic->size / 2, jitter = SUB * patch / 4;
     int x = middle + between(s, -jitter, jitter), y = middle + between(s, -jitter, jitter);
-    struct object o = object_of(s, classes[label], x, y, between(s, 3 * SUB * patch / 2, 7 * SUB * patch / 4));
+    struct object o = object_of(s, classes[label], x, y, between(s, 5 * SUB * patch / 4, 3 * SUB * patch / 2));
     draw(pic, &o);
 }
 
@@ -300,7 +302,8 @@ static int write_set(ammpl_context *ctx, const struct options *opt, const char *
 {
     char path[4200];
     uint8_t *rgb = malloc((size_t)opt->size * (size_t)opt->size * 3);
-    int failed = rgb == NULL;
+    if (rgb == NULL) return complain("out of memory for", set, "one picture");
+    int failed = 0;
     struct picture pic = {rgb, opt->size, 3 * opt->size};
     for (int c = 0; c < count && !failed; c++)
         for (int i = 0; i < pictures && !failed; i++) {
@@ -319,6 +322,7 @@ static int write_places(const struct options *opt)
 {
     char path[4200];
     snprintf(path, sizeof path, "%s/clutter.json", opt->out);
+    if (make_folders(path)) return 1;
     FILE *f = fopen(path, "w");
     if (f == NULL) return complain("cannot write", path, strerror(errno));
     fprintf(f, "{\"image_size\": %d, \"patch_size\": %d, \"grid\": %d", opt->size, opt->size / GRID, (int)GRID);
@@ -352,10 +356,15 @@ static int write_pretrain(ammpl_context *ctx, const struct options *opt)
     int side = SHEET * opt->size, per_sheet = SHEET * SHEET, sheets = (opt->pictures + per_sheet - 1) / per_sheet, failed = 0;
     snprintf(path, sizeof path, "%s/captions.txt", opt->out);
     if (make_folders(path)) return 1;
-    FILE *captions = fopen(path, "w");
-    if (captions == NULL) return complain("cannot write", path, strerror(errno));
     uint8_t *rgb = malloc((size_t)side * (size_t)side * 3);
-    for (int sheet = 0; sheet < sheets && rgb != NULL && !failed; sheet++) {
+    FILE *captions = fopen(path, "w");
+    if (rgb == NULL || captions == NULL) {
+        complain("cannot write", path, strerror(errno));
+        if (captions != NULL) fclose(captions);
+        free(rgb);
+        return 1;
+    }
+    for (int sheet = 0; sheet < sheets && !failed; sheet++) {
         for (int i = 0; i < per_sheet; i++) {
             struct stream s = stream_open(opt->seed, 4, 0, (uint64_t)(sheet * per_sheet + i));
             struct picture pic = {rgb + (i / SHEET) * opt->size * 3 * side + (i % SHEET) * opt->size * 3, opt->size, 3 * side};
@@ -365,8 +374,9 @@ static int write_pretrain(ammpl_context *ctx, const struct options *opt)
         snprintf(path, sizeof path, "%s/sheet-%03d.png", opt->out, sheet);
         failed = save(ctx, path, rgb, side);
     }
-    failed |= rgb == NULL || ferror(captions) != 0;
-    failed |= fclose(captions) != 0;
+    int short_write = ferror(captions) != 0;
+    short_write |= fclose(captions) != 0;
+    if (short_write && !failed) failed = complain("cannot write", opt->out, "captions.txt");
     free(rgb);
     return failed;
 }
@@ -431,7 +441,7 @@ int main(int argc, char **argv)
     }
     if (opt.out == NULL || opt.out[0] == '\0') return wrong("missing option", "--out");
     if (strlen(opt.out) > 4000) return wrong("path too long:", opt.out);
-    if (opt.size % GRID != 0) return wrong("--size must be a multiple of 8, not the given number;", "--size");
+    if (opt.size % GRID != 0) return wrong("not a multiple of 8:", "--size");
     int demo = strcmp(opt.split, "demo") == 0;
     if (!demo && strcmp(opt.split, "pretrain") != 0) return wrong("--split is demo or pretrain, not", opt.split);
 

@@ -12,6 +12,9 @@ import argparse
 import json
 import math
 import os
+
+for pool in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # before numpy and torch start theirs
+    os.environ.setdefault(pool, "1")
 import struct
 import subprocess
 import sys
@@ -318,13 +321,12 @@ def main():
     parser.add_argument("--out", default=os.path.join(here, "..", "..", "examples", "demo-clip"))
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=49152)
-    parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--measure", action="store_true", help="only measure the file that is there")
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    torch.set_num_threads(1)
     torch.manual_seed(args.seed)
     np.random.seed(args.seed)
     tokenizer = Tokenizer()
