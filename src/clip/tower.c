@@ -9,9 +9,9 @@ size_t ammpli_pass_bytes(const ammpli_tower *t, int64_t len, bool keep)
     return (size_t)(len * (kept + 12 * D + 2 * F)) * sizeof(float);
 }
 
-/* Where block i's saved rows stand. */
+/* Where block i's saved rows stand; of the last block's MLP only the read rows exist. */
 typedef struct saved_block {
-    float *x, *qkv, *attn, *pre; /* [T,D], [T,3D], [T,D], [T,F] */
+    float *x, *qkv, *attn, *pre; /* [T,D], [T,3D], [T,D], [T,F] or [B,F] */
 } saved_block;
 
 static saved_block saved_at(const ammpli_pass *pass, int64_t i)
@@ -21,26 +21,50 @@ static saved_block saved_at(const ammpli_pass *pass, int64_t i)
     return (saved_block){base, base + TD, base + 4 * TD, base + 5 * TD};
 }
 
-/* Takes what outlives the forward pass-> */
+/* Takes what outlives the forward pass. */
 static ammpl_status take_kept(ammpli_engine *e, ammpli_pass *pass)
 {
     const ammpli_tower *t = pass->tower;
+    int64_t TD = pass->T * t->width, F = t->hidden;
     TRY(ammpli_take_floats(e, pass->B * t->width, &pass->last));
     if (pass->keep)
-        TRY(ammpli_take_floats(e, t->layers * pass->T * (5 * t->width + t->hidden), &pass->saved));
+        TRY(ammpli_take_floats(e, t->layers * 5 * TD + ((t->layers - 1) * pass->T + pass->B) * F, &pass->saved));
     return AMMPL_OK;
 }
 
-/* x [T,D] through all blocks; the result replaces x. */
+/* attn [T,D] = attention of LN1(x); h [T,D] is scratch. */
+static ammpl_status attention_forward(ammpli_engine *e, const ammpli_pass *pass, const ammpli_block *b, const float *x, float *h,
+                                      float *qkv, float *attn)
+{
+    const ammpli_tower *t = pass->tower;
+    RUN(layernorm_forward, h, x, b->ln1_gamma, b->ln1_beta, pass->T, t->width, t->eps);
+    RUN(linear_forward, qkv, NULL, h, b->qkv, b->qkv_bias, NULL, AMMPL_ACT_NONE, pass->T);
+    return e->ops->attention_forward(e->stream, attn, qkv, pass->start, pass->B, pass->max_len, pass->T, t->width, t->heads,
+                                     t->causal);
+}
+
+/* x [n,D] += out(attn); x += MLP(LN2(x)).  h [n,D] and f [n,F] are scratch, pre [n,F] may be NULL. */
+static ammpl_status mlp_forward(ammpli_engine *e, const ammpli_tower *t, const ammpli_block *b, float *x, const float *attn,
+                                float *pre, float *h, float *f, int64_t n)
+{
+    RUN(linear_forward, x, NULL, attn, b->out, b->out_bias, x, AMMPL_ACT_NONE, n);
+    RUN(layernorm_forward, h, x, b->ln2_gamma, b->ln2_beta, n, t->width, t->eps);
+    RUN(linear_forward, f, pre, h, b->fc, b->fc_bias, NULL, t->act, n);
+    return e->ops->linear_forward(e->stream, x, NULL, f, b->proj, b->proj_bias, x, AMMPL_ACT_NONE, n);
+}
+
+/* x [T,D] through all blocks (overwritten) to pass->last [B,D]: after the last attention only the rows that are read go on
+ * (shortcut 3). */
 static ammpl_status blocks_forward(ammpli_engine *e, const ammpli_pass *pass, float *x)
 {
     const ammpli_tower *t = pass->tower;
-    int64_t T = pass->T, D = t->width, F = t->hidden;
+    int64_t T = pass->T, B = pass->B, D = t->width, F = t->hidden;
     ammpli_mark mark = ammpli_arena_mark(e);
-    float *h, *f;
+    float *h, *f, *read;
     saved_block s = {0};
     TRY(ammpli_take_floats(e, T * D, &h));
     TRY(ammpli_take_floats(e, T * F, &f));
+    TRY(ammpli_take_floats(e, B * D, &read));
     if (!pass->keep) {
         TRY(ammpli_take_floats(e, T * 3 * D, &s.qkv));
         TRY(ammpli_take_floats(e, T * D, &s.attn));
@@ -51,23 +75,34 @@ static ammpl_status blocks_forward(ammpli_engine *e, const ammpli_pass *pass, fl
             s = saved_at(pass, i);
             RUN(copy, s.x, x, (size_t)(T * D) * sizeof(float));
         }
-        RUN(layernorm_forward, h, x, b->ln1_gamma, b->ln1_beta, T, D, t->eps);
-        RUN(linear_forward, s.qkv, NULL, h, b->qkv, b->qkv_bias, NULL, AMMPL_ACT_NONE, T);
-        RUN(attention_forward, s.attn, s.qkv, pass->start, pass->B, pass->max_len, T, D, t->heads, t->causal);
-        RUN(linear_forward, x, NULL, s.attn, b->out, b->out_bias, x, AMMPL_ACT_NONE, T);
-        RUN(layernorm_forward, h, x, b->ln2_gamma, b->ln2_beta, T, D, t->eps);
-        RUN(linear_forward, f, s.pre, h, b->fc, b->fc_bias, NULL, t->act, T);
-        RUN(linear_forward, x, NULL, f, b->proj, b->proj_bias, x, AMMPL_ACT_NONE, T);
+        TRY(attention_forward(e, pass, b, x, h, s.qkv, s.attn));
+        if (i + 1 < t->layers)
+            TRY(mlp_forward(e, t, b, x, s.attn, s.pre, h, f, T));
     }
+    RUN(rows_copy, pass->last, NULL, x, pass->read, B, D);
+    RUN(rows_copy, read, NULL, s.attn, pass->read, B, D);
+    TRY(mlp_forward(e, t, &t->block[t->layers - 1], pass->last, read, s.pre, h, f, B));
     ammpli_arena_release(e, mark);
     return AMMPL_OK;
 }
 
-/* dx [T,D]: the gradient after the last block becomes the one before the first. */
-static ammpl_status blocks_backward(ammpli_engine *e, const ammpli_pass *pass, float *dx)
+/* Gradient dx [n,D] after an MLP half becomes the one before it (the residual stream), dattn [n,D] that of the attention's
+ * output.  x [n,D] is the block's input; x_mid [n,D] and dpre [n,F] are scratch; dattn may not be dx. */
+static ammpl_status mlp_backward(ammpli_engine *e, const ammpli_tower *t, const ammpli_block *b, float *dx, float *dattn,
+                                 const float *x, const float *attn, const float *pre, float *x_mid, float *dpre, int64_t n)
+{
+    RUN(linear_forward, x_mid, NULL, attn, b->out, b->out_bias, x, AMMPL_ACT_NONE, n); /* recomputed */
+    RUN(linear_backward, dpre, dx, b->proj, pre, t->act, n);
+    RUN(linear_backward, dattn, dpre, b->fc, NULL, AMMPL_ACT_NONE, n);
+    RUN(layernorm_backward, dx, dattn, x_mid, b->ln2_gamma, dx, n, t->width, t->eps);
+    return e->ops->linear_backward(e->stream, dattn, dx, b->out, NULL, AMMPL_ACT_NONE, n);
+}
+
+/* dlast [B,D] (overwritten) to dx [T,D], the gradient of the first block's input. */
+static ammpl_status blocks_backward(ammpli_engine *e, const ammpli_pass *pass, float *dlast, float *dx)
 {
     const ammpli_tower *t = pass->tower;
-    int64_t T = pass->T, D = t->width, F = t->hidden;
+    int64_t T = pass->T, B = pass->B, D = t->width, F = t->hidden;
     ammpli_mark mark = ammpli_arena_mark(e);
     float *x_mid, *dh, *dpre, *dqkv;
     TRY(ammpli_take_floats(e, T * D, &x_mid));
@@ -77,12 +112,24 @@ static ammpl_status blocks_backward(ammpli_engine *e, const ammpli_pass *pass, f
     for (int64_t i = t->layers - 1; i >= 0; i--) {
         const ammpli_block *b = &t->block[i];
         saved_block s = saved_at(pass, i);
-        RUN(linear_forward, x_mid, NULL, s.attn, b->out, b->out_bias, s.x, AMMPL_ACT_NONE, T); /* recomputed */
-        RUN(linear_backward, dpre, dx, b->proj, s.pre, t->act, T);
-        RUN(linear_backward, dh, dpre, b->fc, NULL, AMMPL_ACT_NONE, T);
-        RUN(layernorm_backward, dx, dh, x_mid, b->ln2_gamma, dx, T, D, t->eps);
-        RUN(linear_backward, dh, dx, b->out, NULL, AMMPL_ACT_NONE, T);
-        RUN(attention_backward, dqkv, dh, s.attn, s.qkv, pass->start, pass->B, pass->max_len, T, D, t->heads, t->causal);
+        if (i + 1 < t->layers) {
+            TRY(mlp_backward(e, t, b, dx, dh, s.x, s.attn, s.pre, x_mid, dpre, T));
+        } else { /* the read rows alone, then spread among zeros */
+            ammpli_mark last = ammpli_arena_mark(e);
+            float *x, *attn, *dattn;
+            TRY(ammpli_take_floats(e, B * D, &x));
+            TRY(ammpli_take_floats(e, B * D, &attn));
+            TRY(ammpli_take_floats(e, B * D, &dattn));
+            RUN(rows_copy, x, NULL, s.x, pass->read, B, D);
+            RUN(rows_copy, attn, NULL, s.attn, pass->read, B, D);
+            TRY(mlp_backward(e, t, b, dlast, dattn, x, attn, s.pre, x_mid, dpre, B));
+            RUN(zero, dx, (size_t)(T * D) * sizeof(float));
+            RUN(rows_copy, dx, pass->read, dlast, NULL, B, D);
+            RUN(zero, dh, (size_t)(T * D) * sizeof(float));
+            RUN(rows_copy, dh, pass->read, dattn, NULL, B, D);
+            ammpli_arena_release(e, last);
+        }
+        RUN(attention_backward, dqkv, dh, s.attn, s.qkv, pass->start, B, pass->max_len, T, D, t->heads, t->causal);
         RUN(linear_backward, dh, dqkv, b->qkv, NULL, AMMPL_ACT_NONE, T);
         RUN(layernorm_backward, dx, dh, s.x, b->ln1_gamma, dx, T, D, t->eps);
     }
@@ -90,31 +137,29 @@ static ammpl_status blocks_backward(ammpli_engine *e, const ammpli_pass *pass, f
     return AMMPL_OK;
 }
 
-/* feature [B,E] = ln_post(x[read]) projection^T */
-static ammpl_status finish_forward(ammpli_engine *e, const ammpli_pass *pass, const float *x, float *feature)
+/* feature [B,E] = ln_post(last) projection^T */
+static ammpl_status finish_forward(ammpli_engine *e, const ammpli_pass *pass, float *feature)
 {
     const ammpli_tower *t = pass->tower;
     ammpli_mark mark = ammpli_arena_mark(e);
     float *h;
     TRY(ammpli_take_floats(e, pass->B * t->width, &h));
-    RUN(rows_copy, pass->last, NULL, x, pass->read, pass->B, t->width);
     RUN(layernorm_forward, h, pass->last, t->ln_post_gamma, t->ln_post_beta, pass->B, t->width, t->eps);
     RUN(linear_forward, feature, NULL, h, t->projection, NULL, NULL, AMMPL_ACT_NONE, pass->B);
     ammpli_arena_release(e, mark);
     return AMMPL_OK;
 }
 
-/* dx [T,D]: zero but for the rows that were read. */
-static ammpl_status finish_backward(ammpli_engine *e, const ammpli_pass *pass, const float *dfeature, float *dx)
+/* dfeature [B,E] through the projection, ln_post and all blocks to dx [T,D]. */
+static ammpl_status tower_backward(ammpli_engine *e, const ammpli_pass *pass, const float *dfeature, float *dx)
 {
     const ammpli_tower *t = pass->tower;
     ammpli_mark mark = ammpli_arena_mark(e);
-    float *dh;
-    TRY(ammpli_take_floats(e, pass->B * t->width, &dh));
-    RUN(linear_backward, dh, dfeature, t->projection, NULL, AMMPL_ACT_NONE, pass->B);
-    RUN(layernorm_backward, dh, dh, pass->last, t->ln_post_gamma, NULL, pass->B, t->width, t->eps);
-    RUN(zero, dx, (size_t)(pass->T * t->width) * sizeof(float));
-    RUN(rows_copy, dx, pass->read, dh, NULL, pass->B, t->width);
+    float *dlast;
+    TRY(ammpli_take_floats(e, pass->B * t->width, &dlast));
+    RUN(linear_backward, dlast, dfeature, t->projection, NULL, AMMPL_ACT_NONE, pass->B);
+    RUN(layernorm_backward, dlast, dlast, pass->last, t->ln_post_gamma, NULL, pass->B, t->width, t->eps);
+    TRY(blocks_backward(e, pass, dlast, dx));
     ammpli_arena_release(e, mark);
     return AMMPL_OK;
 }
@@ -124,13 +169,12 @@ ammpl_status ammpli_text_forward(ammpli_engine *e, ammpli_pass *pass, float *x, 
     pass->tower = &e->model->text;
     TRY(take_kept(e, pass));
     TRY(blocks_forward(e, pass, x));
-    return finish_forward(e, pass, x, feature);
+    return finish_forward(e, pass, feature);
 }
 
 ammpl_status ammpli_text_backward(ammpli_engine *e, const ammpli_pass *pass, const float *dfeature, float *dx)
 {
-    TRY(finish_backward(e, pass, dfeature, dx));
-    return blocks_backward(e, pass, dx);
+    return tower_backward(e, pass, dfeature, dx);
 }
 
 /* Where rows of [n,P] patches stand among the rows of [n,1+P] tokens, CLS first; and the sequences' bounds. */
@@ -188,7 +232,7 @@ ammpl_status ammpli_image_forward(ammpli_engine *e, ammpli_pass *pass, const flo
     RUN(rows_add, pass->embedded, patch_row, m->patch_position, position, n * P, W);
     RUN(layernorm_forward, x, pass->embedded, m->ln_pre_gamma, m->ln_pre_beta, pass->T, W, t->eps);
     TRY(blocks_forward(e, pass, x));
-    TRY(finish_forward(e, pass, x, feature));
+    TRY(finish_forward(e, pass, feature));
     ammpli_arena_release(e, mark);
     return AMMPL_OK;
 }
@@ -203,8 +247,7 @@ ammpl_status ammpli_image_backward(ammpli_engine *e, const ammpli_pass *pass, co
     ammpli_pass layout;
     TRY(image_layout(e, &layout, n, &patch_row, &position));
     TRY(ammpli_take_floats(e, pass->T * W, &dx));
-    TRY(finish_backward(e, pass, dfeature, dx));
-    TRY(blocks_backward(e, pass, dx));
+    TRY(tower_backward(e, pass, dfeature, dx));
     RUN(layernorm_backward, dx, dx, pass->embedded, m->ln_pre_gamma, NULL, pass->T, W, pass->tower->eps);
     RUN(rows_copy, dtoken, NULL, dx, patch_row, n * P, W);
     ammpli_arena_release(e, mark);

@@ -14,7 +14,7 @@ typedef struct ammpli_pass {
     const int32_t *start; /* [B+1] backend memory */
     const int32_t *read;  /* [B] the row that becomes the feature, backend memory */
     bool keep;
-    float *saved;    /* [layers] blocks of x [T,D], qkv [T,3D], attention [T,D], MLP pre-activation [T,F]; only with keep */
+    float *saved;    /* per block x [T,D], qkv [T,3D], attention [T,D], MLP pre-activation [T,F]; only with keep */
     float *embedded; /* [T,D] image only: before ln_pre */
     float *last;     /* [B,D] the read rows after the last block */
 } ammpli_pass;
