@@ -23,7 +23,7 @@ bool app_open(struct app *app, const struct program *program, int argc, char **a
         {"model", FLAG_TEXT, &app->model_path, "PATH", "the CLIP: a .safetensors file, or a folder that holds one"},
         {"backend", FLAG_TEXT, &app->backend, "cpu|cuda", "what computes (cpu)"},
         {"threads", FLAG_COUNT, &app->threads, "N", "worker threads; 0 = as many as processors (0)"},
-        {"quiet", FLAG_SWITCH, &app->quiet, NULL, "results and failures only"},
+        {"quiet", FLAG_SWITCH, &app->quiet, NULL, "results, warnings and failures only"},
     };
     app->notes = open_memstream(&app->notes_text, &app->notes_size);
     if (app->notes == NULL)
