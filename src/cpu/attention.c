@@ -3,7 +3,9 @@
  * Fast path: a task is one head of one sequence (forward: one block of its queries).  Scores exist in blocks of
  * queries x keys on the stack only, whatever the length: the running maximum and sum of each query are corrected from
  * block to block of keys (Milakov & Gimelshein 2018; Dao et al. 2022).  Blocks of keys start at the sequence's own first
- * key, so a sequence's numbers do not depend on its neighbours.  Backward computes the probabilities again.
+ * key, so a sequence's numbers do not depend on its neighbours, nor, when causal, on where it is cut.  Backward computes
+ * the probabilities again.  A masked key counts with probability 0, so that what is not finite in it spreads to earlier
+ * rows of the same sequence (as in PyTorch; the reference loops do not look at it).
  */
 #include "cpu/kernels.h"
 

@@ -1,0 +1,221 @@
+/* case_attention.c - attention over ragged sequences, forward and backward. */
+#include "ops.h"
+
+typedef struct attention {
+    const float *dout;
+    int64_t L, D, H;
+    bool causal;
+} attention;
+
+/* out [L,D] of one sequence's qkv [L,3D]; p [L] is scratch. */
+static void attend(const attention *c, const double *qkv, double *out, double *p)
+{
+    int64_t L = c->L, D = c->D, dh = D / c->H;
+    for (int64_t h = 0; h < c->H; h++)
+        for (int64_t i = 0; i < L; i++) {
+            int64_t n = c->causal ? i + 1 : L;
+            double max = -INFINITY, sum = 0;
+            for (int64_t j = 0; j < n; j++) {
+                double s = 0;
+                for (int64_t d = 0; d < dh; d++)
+                    s += qkv[i * 3 * D + h * dh + d] * qkv[j * 3 * D + D + h * dh + d];
+                p[j] = s / sqrt((double)dh);
+                max = p[j] > max ? p[j] : max;
+            }
+            for (int64_t j = 0; j < n; j++)
+                sum += p[j] = exp(p[j] - max);
+            double *o = out + i * D + h * dh;
+            memset(o, 0, (size_t)dh * sizeof *o);
+            for (int64_t j = 0; j < n; j++)
+                for (int64_t d = 0; d < dh; d++)
+                    o[d] += p[j] / sum * qkv[j * 3 * D + 2 * D + h * dh + d];
+        }
+}
+
+static double value_attention(void *ctx, const double *qkv)
+{
+    const attention *c = ctx;
+    double *out = malloc((size_t)(c->L * c->D + c->L) * sizeof *out), sum = 0;
+    ck_assert_ptr_nonnull(out);
+    attend(c, qkv, out, out + c->L * c->D);
+    for (int64_t i = 0; i < c->L * c->D; i++)
+        sum += out[i] * (double)c->dout[i];
+    free(out);
+    return sum;
+}
+
+/* d out / d qkv applied to dout, in double, one sequence. */
+static void attend_backward(run *r, const attention *c, const double *qkv, double *dqkv)
+{
+    int64_t L = c->L, D = c->D, dh = D / c->H, ld = 3 * D;
+    double *p = keep(r, (size_t)(2 * L + 1) * sizeof *p), *dp = p + L, scale = 1 / sqrt((double)dh);
+    for (int64_t h = 0; h < c->H; h++)
+        for (int64_t i = 0; i < L; i++) {
+            const double *q = qkv + i * ld + h * dh, *k = qkv + D + h * dh, *v = k + D;
+            double *dq = dqkv + i * ld + h * dh, *dk = dqkv + D + h * dh, *dv = dk + D;
+            const float *g = c->dout + i * D + h * dh;
+            int64_t n = c->causal ? i + 1 : L;
+            double max = -INFINITY, sum = 0, dot = 0;
+            for (int64_t j = 0; j < n; j++) {
+                p[j] = dp[j] = 0;
+                for (int64_t d = 0; d < dh; d++) {
+                    p[j] += q[d] * k[j * ld + d] * scale;
+                    dp[j] += (double)g[d] * v[j * ld + d];
+                }
+                max = p[j] > max ? p[j] : max;
+            }
+            for (int64_t j = 0; j < n; j++)
+                sum += p[j] = exp(p[j] - max);
+            for (int64_t j = 0; j < n; j++) {
+                p[j] /= sum;
+                dot += p[j] * dp[j];
+            }
+            for (int64_t j = 0; j < n; j++) {
+                double ds = p[j] * (dp[j] - dot) * scale;
+                for (int64_t d = 0; d < dh; d++) {
+                    dq[d] += ds * k[j * ld + d];
+                    dk[j * ld + d] += ds * q[d];
+                    dv[j * ld + d] += p[j] * (double)g[d];
+                }
+            }
+        }
+}
+
+/* Head widths that fill a panel and that do not, on either side of what the fast path takes; lengths on either side of its
+ * blocks.  A sequence may be empty. */
+static const struct {
+    int64_t H, dh, B;
+    int32_t length[7];
+    float scale; /* of q, k: large ones make the softmax sharp */
+} attention_shapes[] = {{1, 1, 3, {1, 3, 5}, 1},
+                        {3, 5, 4, {5, 0, 1, 31}, 1},
+                        {2, 32, 5, {10, 65, 3, 80, 81}, 2},
+                        {1, 64, 3, {197, 1, 33}, 1},
+                        {2, 16, 3, {128, 129, 68}, 8},
+                        {1, 33, 2, {69, 31}, 1},
+                        {1, 80, 3, {49, 64, 97}, 1},
+                        {1, 128, 2, {65, 5}, 1},
+                        {2, 144, 2, {33, 3}, 1},
+                        {1, 8, 1, {300}, 12}};
+enum { ATTENTION_SHAPES = sizeof attention_shapes / sizeof *attention_shapes };
+
+typedef struct batch {
+    int64_t B, T, D, H, max_len;
+    int32_t start[8];
+    float *qkv, *dout;
+    double *exact;
+} batch;
+
+static batch draw_batch(run *r, int i)
+{
+    batch b = {.B = attention_shapes[i].B, .H = attention_shapes[i].H, .D = attention_shapes[i].H * attention_shapes[i].dh};
+    for (int64_t k = 0; k < b.B; k++) {
+        int32_t n = attention_shapes[i].length[k];
+        b.start[k + 1] = b.start[k] + n;
+        b.max_len = n > b.max_len ? n : b.max_len;
+    }
+    b.T = b.start[b.B];
+    b.qkv = draw_scaled(r, b.T * 3 * b.D, attention_shapes[i].scale, 0);
+    b.dout = draw(r, b.T * b.D);
+    b.exact = to_double(r, b.qkv, b.T * 3 * b.D);
+    return b;
+}
+
+void case_attention_forward(run *r)
+{
+    for (int i = 0; i < 2 * ATTENTION_SHAPES; i++) {
+        batch b = draw_batch(r, i / 2);
+        int64_t T = b.T, D = b.D;
+        int32_t causal = i % 2;
+        double tolerance = 3e-6 * (attention_shapes[i / 2].scale > 4 ? 100 : 1); /* scores in the hundreds have coarse ulps */
+        float *qkv = PUT(r, b.qkv, T * 3 * D), *out = make(r, T * D);
+        int32_t *start = PUT(r, b.start, b.B + 1);
+        ck_ok(r->ops->attention_forward(r->s, out, qkv, start, b.B, b.max_len, T, D, b.H, causal));
+        float *got = get(r, out, T * D);
+        double *want = keep(r, (size_t)(T * D) * 8), *p = keep(r, (size_t)(b.max_len + 1) * 8);
+        for (int64_t k = 0; k < b.B; k++)
+            attend(&(attention){NULL, b.start[k + 1] - b.start[k], D, b.H, causal}, b.exact + b.start[k] * 3 * D,
+                   want + b.start[k] * D, p);
+        close_to(r, "out", got, want, T * D, tolerance);
+        for (int64_t k = 0; k < b.B; k++) { /* a sequence alone, with another bound on the length */
+            int32_t n = b.start[k + 1] - b.start[k], alone[2] = {0, n};
+            if (!n)
+                continue;
+            float *one = make(r, n * D);
+            ck_ok(r->ops->attention_forward(r->s, one, qkv + b.start[k] * 3 * D, PUT(r, alone, 2), 1, n + 200, n, D, b.H, causal));
+            same_bits(r, "sequence alone", get(r, one, n * D), got + b.start[k] * D, n * D);
+            if (causal && n > 2) { /* cut: later rows do not count, to the bit */
+                int32_t cut[2] = {0, n / 2};
+                float *part = make(r, n / 2 * D);
+                ck_ok(r->ops->attention_forward(r->s, part, qkv + b.start[k] * 3 * D, PUT(r, cut, 2), 1, n, n / 2, D, b.H, 1));
+                same_bits(r, "sequence cut", get(r, part, n / 2 * D), got + b.start[k] * D, n / 2 * D);
+            }
+        }
+        int64_t last = b.start[b.B - 1]; /* a NaN key of the last sequence's first row: all of its rows, no others */
+        for (int64_t d = 0; d < D; d++)
+            b.qkv[last * 3 * D + D + d] = NAN;
+        ck_ok(r->ops->attention_forward(r->s, out, PUT(r, b.qkv, T * 3 * D), start, b.B, b.max_len, T, D, b.H, causal));
+        float *after = get(r, out, T * D);
+        same_bits(r, "before NaN", after, got, last * D);
+        all_nan(r, "out of NaN", after + last * D, (T - last) * D);
+    }
+    float x[6] = {0};
+    int32_t start[2] = {0, 2}, wrong[3] = {0, 2, 1};
+    ck_ok(r->ops->attention_forward(r->s, NULL, NULL, NULL, 0, 0, 0, 4, 2, 0));
+    refuses(r, r->ops->attention_forward(r->s, x, x, start, 1, 2, 2, 3, 2, 0), "multiple");
+    refuses(r, r->ops->attention_forward(r->s, x, x, start, -1, 2, 2, 2, 2, 0), "negative");
+    refuses(r, r->ops->attention_forward(r->s, x, NULL, start, 1, 2, 2, 1, 1, 0), "NULL");
+    refuses(r, r->ops->attention_forward(r->s, x, x, start, 1, 1, 2, 1, 1, 0), "start");
+    refuses(r, r->ops->attention_forward(r->s, x, x, wrong, 2, 2, 1, 1, 1, 0), "start");
+}
+
+void case_attention_backward(run *r)
+{
+    for (int i = 0; i < 2 * ATTENTION_SHAPES; i++) {
+        batch b = draw_batch(r, i / 2);
+        int64_t T = b.T, D = b.D;
+        int32_t causal = i % 2;
+        double tolerance = 5e-6 * (attention_shapes[i / 2].scale > 4 ? 100 : 1);
+        float *qkv = PUT(r, b.qkv, T * 3 * D), *dout = PUT(r, b.dout, T * D), *out = make(r, T * D), *dqkv = make(r, T * 3 * D);
+        int32_t *start = PUT(r, b.start, b.B + 1);
+        ck_ok(r->ops->attention_forward(r->s, out, qkv, start, b.B, b.max_len, T, D, b.H, causal));
+        ck_ok(r->ops->attention_backward(r->s, dqkv, dout, out, qkv, start, b.B, b.max_len, T, D, b.H, causal));
+        float *got = get(r, dqkv, T * 3 * D);
+        double *want = keep(r, (size_t)(T * 3 * D) * 8);
+        for (int64_t k = 0; k < b.B; k++) {
+            attention c = {b.dout + b.start[k] * D, b.start[k + 1] - b.start[k], D, b.H, causal};
+            attend_backward(r, &c, b.exact + b.start[k] * 3 * D, want + b.start[k] * 3 * D);
+            if (c.L > 1 && c.L < 40 && attention_shapes[i / 2].scale < 4)
+                slopes(r, "dqkv", got + b.start[k] * 3 * D, value_attention, &c, b.exact + b.start[k] * 3 * D, c.L * 3 * D, 13, 4e-6);
+        }
+        close_to(r, "dqkv", got, want, T * 3 * D, tolerance);
+        for (int64_t k = 0; k < b.B; k++) {
+            int32_t n = b.start[k + 1] - b.start[k], alone[2] = {0, n};
+            if (!n)
+                continue;
+            float *one = make(r, n * 3 * D);
+            ck_ok(r->ops->attention_backward(r->s, one, dout + b.start[k] * D, out + b.start[k] * D, qkv + b.start[k] * 3 * D,
+                                             PUT(r, alone, 2), 1, n, n, D, b.H, causal));
+            same_bits(r, "sequence alone", get(r, one, n * 3 * D), got + b.start[k] * 3 * D, n * 3 * D);
+        }
+        /* The last row of all, which sees every key of its sequence: its dq, and all dk and dv there. */
+        int64_t first = b.start[b.B - 1];
+        for (int64_t d = 0; d < D; d++)
+            b.dout[(T - 1) * D + d] = NAN;
+        ck_ok(r->ops->attention_backward(r->s, dqkv, PUT(r, b.dout, T * D), out, qkv, start, b.B, b.max_len, T, D, b.H, causal));
+        float *after = get(r, dqkv, T * 3 * D);
+        same_bits(r, "before NaN", after, got, first * 3 * D);
+        all_nan(r, "dq of NaN", after + (T - 1) * 3 * D, D);
+        for (int64_t t = first; t < T; t++) {
+            all_nan(r, "dk, dv of NaN", after + t * 3 * D + D, 2 * D);
+            if (t < T - 1)
+                same_bits(r, "dq beside NaN", after + t * 3 * D, got + t * 3 * D, D);
+        }
+    }
+    float x[6] = {0};
+    int32_t start[2] = {0, 2};
+    ck_ok(r->ops->attention_backward(r->s, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 4, 2, 0));
+    refuses(r, r->ops->attention_backward(r->s, x, x, x, x, start, 1, 2, 2, 3, 2, 0), "multiple");
+    refuses(r, r->ops->attention_backward(r->s, x, NULL, x, x, start, 1, 2, 2, 1, 1, 0), "NULL");
+    refuses(r, r->ops->attention_backward(r->s, x, x, x, x, start, 1, 1, 2, 1, 1, 0), "start");
+}
