@@ -185,6 +185,7 @@ static void report(const ammpl_trainer *t, double loss, double rate, int64_t n, 
                             .epoch_end = epoch_end,
                             .epoch_loss = t->epoch_loss / images,
                             .epoch_accuracy = t->epoch_correct / images,
+                            .epoch_seconds = t->epoch_seconds,
                             .images_per_second = t->epoch_seconds > 0 ? (double)t->epoch_images / t->epoch_seconds : 0};
 }
 
