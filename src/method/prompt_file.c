@@ -40,8 +40,13 @@ static ammpl_status write_metadata(const ammpl_prompt *p, ammpli_st_writer *w, c
     for (int i = 0; i < PROBE; i++)
         json_array_append_new(probe, json_real((double)p->model->probe[i]));
     TRY(write_json(w, "probe", probe));
-    for (const char *const *name = p->method->options; *name; name++)
-        TRY(ammpli_st_writer_meta(w, *name, ammpli_config_text(p->config, *name)));
+    for (const char *const *name = p->method->options; *name; name++) {
+        const char *value = ammpli_config_text(p->config, *name);
+        if (strcmp(*name, "template") == 0) /* an array: the format has room for ensembles */
+            TRY(write_json(w, *name, json_pack("[s]", value)));
+        else
+            TRY(ammpli_st_writer_meta(w, *name, value));
+    }
     return AMMPL_OK;
 }
 
@@ -240,11 +245,31 @@ static ammpl_status read_tensors(ammpl_prompt *p, const ammpli_st *st, const amm
     return AMMPL_OK;
 }
 
+/* `template` is a JSON array of one text. */
+static ammpl_status read_template(ammpl_prompt *p, const ammpli_st *st)
+{
+    json_t *list;
+    TRY(read_array(st, "template", &list));
+    const char *text = json_string_value(json_array_get(list, 0));
+    ammpl_status status;
+    if (json_array_size(list) > 1)
+        status = ammpli_fail(AMMPL_E_UNSUPPORTED, "%s: an ensemble of %zu templates; this version reads prompts with one",
+                             ammpli_st_name(st), json_array_size(list));
+    else if (!text)
+        status = ammpli_fail(AMMPL_E_FORMAT, "%s: its metadata \"template\" should be an array of texts", ammpli_st_name(st));
+    else
+        status = ammpli_config_set_string(p->config, AMMPL_OPT_TEMPLATE, text);
+    json_decref(list);
+    return status;
+}
+
 static ammpl_status read_options(ammpl_prompt *p, const ammpli_st *st, const ammpl_config *cfg)
 {
     for (const char *const *name = p->method->options; *name; name++) {
         const char *value = ammpli_st_meta(st, *name);
-        if (value && ammpli_config_set_text(p->config, *name, value) < 0) {
+        if (value && strcmp(*name, "template") == 0) {
+            TRY(read_template(p, st));
+        } else if (value && ammpli_config_set_text(p->config, *name, value) < 0) {
             ammpli_clear_error();
             return ammpli_fail(AMMPL_E_FORMAT, "%s: option %s = \"%.60s\" in its metadata is not a value it can take",
                                ammpli_st_name(st), *name, value);
