@@ -11,7 +11,7 @@
 #include "common/steplog.h"
 
 static struct {
-    const char *method, *out, *init, *checkpoint, *resume, *log, *cache;
+    const char *method, *out, *init, *checkpoint, *resume, *log;
     struct data_flags data;
     int shots, checkpoint_every, snapshot_every, force, test, list_methods;
 } opt;
@@ -31,7 +31,6 @@ static const struct flag flags[] = {
     {"log", FLAG_TEXT, &opt.log, "FILE.jsonl", "one JSON object per step and per epoch"},
     {"test", FLAG_SWITCH, &opt.test, NULL, "then print the accuracy on the data's test part"},
     {"force", FLAG_SWITCH, &opt.force, NULL, "overwrite files that exist"},
-    {"cache", FLAG_TEXT, &opt.cache, "DIR", "keep image features that no prompt changes between runs"},
     {"list-methods", FLAG_SWITCH, &opt.list_methods, NULL, "what there is to learn, and with --model what it costs"},
 };
 
@@ -115,9 +114,6 @@ static void describe(struct app *app, const ammpl_prompt *prompt, const ammpl_da
     app_say(app, "%s: %zu pictures of %zu classes, %llu numbers to learn on %s\n",
             method_name(ammpl_prompt_method(prompt)), ammpl_dataset_count(data), ammpl_dataset_class_count(data),
             (unsigned long long)cost.parameters, app->model_path);
-    if (opt.cache != NULL)
-        app_say(app, "--cache %s has no effect: with --method %s no image feature stays the same between runs\n",
-                opt.cache, method_name(ammpl_prompt_method(prompt)));
 }
 
 /* ---- training ---- */

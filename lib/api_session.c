@@ -103,8 +103,8 @@ static ammpl_status check_batch(const ammpl_batch *b)
 {
     if (b->reserved != 0 || b->reserved2 != 0)
         return ammpli_fail(AMMPL_E_VERSION, "ammpl_batch: reserved members must be 0 for libammpl %s", AMMPL_VERSION_STRING);
-    if (!b->pixels || !b->label)
-        return ammpli_fail(AMMPL_E_ARGUMENT, "ammpl_batch.%s is NULL", b->pixels ? "label" : "pixels");
+    if (!(b->pixels || b->features) || !b->label)
+        return ammpli_fail(AMMPL_E_ARGUMENT, "ammpl_batch.%s is NULL", b->pixels || b->features ? "label" : "pixels");
     if (b->n == 0)
         return ammpli_fail(AMMPL_E_ARGUMENT, "ammpl_batch: there are no images (n = 0)");
     if (b->n > INT32_MAX)

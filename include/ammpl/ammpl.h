@@ -127,6 +127,7 @@ enum {
     AMMPL_OPT_DROP_LAST = 604,
     AMMPL_OPT_ACCUMULATE = 605,
     AMMPL_OPT_SKIP_BAD = 606,
+    AMMPL_OPT_CACHE = 610,
     AMMPL_OPT_AUGMENT = 700,
     AMMPL_OPT_SCOPE = 800,
     AMMPL_OPT_ORDER = 801,
@@ -216,6 +217,8 @@ typedef struct ammpl_batch {
     uint64_t seed;            /* of the masks' draws, with step: the same pair draws the same masks */
     uint32_t step, reserved2;
     double weight;
+    const float *features; /* [n, E] normalised plain features (ammpl_session_encode_images) instead of pixels, or NULL; only for
+                            * prompts that leave images as they are (AMMPL with mask = off), else AMMPL_E_STATE */
 } ammpl_batch;
 
 typedef struct ammpl_metrics {

@@ -101,8 +101,8 @@ int64_t ammpli_cpu_grain(ammpl_stream *s, int64_t n, int64_t work, int64_t unit)
 /* Scalar definitions, used by reference loops (activation.c). */
 float ammpli_cpu_act(float x, int32_t act);
 float ammpli_cpu_act_slope(float x, int32_t act);
-/* AMMPL_DTYPE_* element i of src, which need not be aligned (memory.c). */
-float ammpli_cpu_read(const void *src, int32_t dtype, int64_t i);
+/* dst = n elements of src from `first` on; src is of AMMPL_DTYPE_* and need not be aligned (memory.c). */
+void ammpli_cpu_read(float *dst, const void *src, int32_t dtype, int64_t first, int64_t n);
 
 static inline int64_t min64(int64_t a, int64_t b)
 {

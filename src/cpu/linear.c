@@ -19,6 +19,7 @@ static_assert(DEPTH % PANEL == 0, "a block of k is whole panels in backward");
 /* ---- the packed weight ---- */
 
 typedef struct pack_job {
+    const ammpli_cpu_kernels *kernels;
     const ammpl_weight *w;
     const void *src;
     int32_t dtype, transposed;
@@ -28,11 +29,20 @@ static void pack_task(void *arg, int64_t p, int worker)
 {
     (void)worker;
     const pack_job *j = arg;
-    int64_t N = j->w->N, K = j->w->K;
-    float *panel = j->w->panel + p * K * PANEL;
-    for (int64_t n = p * PANEL; n < (p + 1) * PANEL; n++)
+    int64_t N = j->w->N, K = j->w->K, n = p * PANEL, width = min64(PANEL, N - n);
+    float *panel = j->w->panel + p * K * PANEL; /* zeros already, where it reaches past N */
+    if (j->transposed) {
         for (int64_t k = 0; k < K; k++)
-            panel[k * PANEL + n % PANEL] = n < N ? ammpli_cpu_read(j->src, j->dtype, j->transposed ? k * N + n : n * K + k) : 0;
+            ammpli_cpu_read(panel + k * PANEL, j->src, j->dtype, k * N + n, width);
+        return;
+    }
+    float rows[PANEL * DEPTH];
+    for (int64_t k = 0; k < K; k += DEPTH) {
+        int64_t depth = min64(DEPTH, K - k);
+        for (int64_t r = 0; r < width; r++)
+            ammpli_cpu_read(rows + r * DEPTH, j->src, j->dtype, (n + r) * K + k, depth);
+        j->kernels->transpose(panel + k * PANEL, PANEL, rows, DEPTH, width, depth);
+    }
 }
 
 int32_t ammpli_cpu_weight_create(ammpl_stream *s, const void *src_host, int32_t dtype, int32_t transposed, int64_t N, int64_t K,
@@ -55,7 +65,7 @@ int32_t ammpli_cpu_weight_create(ammpl_stream *s, const void *src_host, int32_t 
         return s->host->fail(AMMPL_E_MEMORY, "out of memory: no room for a weight");
     }
     *w = (ammpl_weight){.N = N, .K = K, .panel = panel};
-    pack_job j = {w, src_host, dtype, transposed};
+    pack_job j = {s->kernels, w, src_host, dtype, transposed};
     ammpli_cpu_for(s, ceil_div(N, PANEL), N * K, pack_task, &j);
     *out = w;
     return AMMPL_OK;

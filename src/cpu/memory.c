@@ -46,36 +46,37 @@ int32_t ammpli_cpu_sync(ammpl_stream *s)
     return AMMPL_OK;
 }
 
-/* No denormal appears on the way, so that a host program that flushes them to zero reads the same numbers. */
-static float from_f16(uint16_t h)
+/* Both forms are computed and one is picked, so that loops of it are vectorised.  No denormal appears on the way: a host
+ * program that flushes them to zero reads the same numbers. */
+static inline float from_f16(uint16_t h)
 {
-    uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = h >> 10 & 31, fraction = h & 0x3ff, bits;
-    float f;
-    if (exponent == 0) {
-        bits = 113u << 23 | fraction << 13;
-        memcpy(&f, &bits, 4);
-        f -= 0x1p-14f;
-        memcpy(&bits, &f, 4);
-    } else {
-        bits = (exponent == 31 ? 255 : exponent + 112) << 23 | fraction << 13;
-    }
-    bits |= sign;
+    uint32_t exponent = h & 0x7c00u, fraction = (h & 0x3ffu) << 13, small_bits = 113u << 23 | fraction;
+    uint32_t normal = -(uint32_t)(exponent != 0), special = -(uint32_t)(exponent == 0x7c00u); /* masks */
+    uint32_t bits = (exponent << 13) + (112u << 23) + (special & 112u << 23) + fraction;
+    float small, f;
+    memcpy(&small, &small_bits, 4);
+    small -= 0x1p-14f;
+    memcpy(&small_bits, &small, 4);
+    bits = (bits & normal) | (small_bits & ~normal) | (uint32_t)(h & 0x8000u) << 16;
     memcpy(&f, &bits, 4);
     return f;
 }
 
-float ammpli_cpu_read(const void *src, int32_t dtype, int64_t i)
+void ammpli_cpu_read(float *dst, const void *src, int32_t dtype, int64_t first, int64_t n)
 {
-    float f;
+    const char *p = (const char *)src + first * (dtype == AMMPL_DTYPE_F32 ? 4 : 2);
     uint16_t h;
-    if (dtype == AMMPL_DTYPE_F32) {
-        memcpy(&f, (const char *)src + 4 * i, 4);
-        return f;
-    }
-    memcpy(&h, (const char *)src + 2 * i, 2);
-    if (dtype == AMMPL_DTYPE_F16)
-        return from_f16(h);
-    uint32_t bits = (uint32_t)h << 16;
-    memcpy(&f, &bits, 4);
-    return f;
+    if (dtype == AMMPL_DTYPE_F32)
+        memcpy(dst, p, (size_t)n * sizeof *dst);
+    else if (dtype == AMMPL_DTYPE_F16)
+        for (int64_t i = 0; i < n; i++) {
+            memcpy(&h, p + 2 * i, 2);
+            dst[i] = from_f16(h);
+        }
+    else
+        for (int64_t i = 0; i < n; i++) {
+            memcpy(&h, p + 2 * i, 2);
+            uint32_t bits = (uint32_t)h << 16;
+            memcpy(dst + i, &bits, 4);
+        }
 }

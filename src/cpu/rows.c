@@ -64,8 +64,7 @@ int32_t ammpli_cpu_embed(ammpl_stream *s, float *y, const void *table, int32_t d
     REQUIRE(s, n >= 0 && D >= 0 && (n * D == 0 || (y && table && id)), "embed: a negative size, or y, table or id is NULL");
     REQUIRE(s, dtype >= AMMPL_DTYPE_F32 && dtype <= AMMPL_DTYPE_BF16, "embed: dtype is none of AMMPL_DTYPE_*");
     for (int64_t i = 0; i < n; i++)
-        for (int64_t c = 0; c < D; c++)
-            y[i * D + c] = ammpli_cpu_read(table, dtype, id[i] * D + c);
+        ammpli_cpu_read(y + i * D, table, dtype, id[i] * D, D);
     return AMMPL_OK;
 }
 

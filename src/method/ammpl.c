@@ -203,6 +203,11 @@ static bool can_rebind(const ammpl_prompt *p)
     return !is(p, AMMPL_OPT_SCOPE, "class");
 }
 
+static bool plain_images(const ammpl_prompt *p)
+{
+    return ammpli_config_int(p->config, AMMPL_OPT_MASK) == 0;
+}
+
 enum { IMAGES_AT_ONCE = 8 }; /* bounds what inference holds; results do not depend on it */
 
 static ammpl_status predict(ammpl_session *s, const ammpl_prompt *p, const float *pixels, int64_t n, float *logits)
@@ -283,6 +288,7 @@ const ammpli_method ammpli_method_ammpl = {
     .infer = infer,
     .conditioning = conditioning,
     .can_rebind = can_rebind,
+    .plain_images = plain_images,
     .predict = predict,
     .accumulate = accumulate,
     .encode_images = encode_images,

@@ -124,6 +124,9 @@ static ammpl_status draw_masks(run *r)
 static ammpl_status plain_features(run *r, float *x /*[B,E]*/)
 {
     ammpli_engine *e = &r->s->engine;
+    size_t bytes = (size_t)(r->B * e->model->embed) * sizeof(float);
+    if (r->batch && r->batch->features) /* the caller knows them (shortcut 5) */
+        return e->ops->upload(e->stream, x, r->batch->features, bytes);
     ammpli_mark mark = ammpli_arena_mark(e);
     int32_t *all = ammpli_alloc(e->ctx, (size_t)r->B, sizeof *all);
     if (!all)
@@ -134,7 +137,7 @@ static ammpl_status plain_features(run *r, float *x /*[B,E]*/)
     ammpl_status status = ammpli_image_stage_forward(r->s, &plain);
     ammpli_free(e->ctx, all);
     TRY(status);
-    RUN(copy, x, plain.x, (size_t)(r->B * e->model->embed) * sizeof(float));
+    RUN(copy, x, plain.x, bytes);
     ammpli_arena_release(e, mark);
     return AMMPL_OK;
 }
@@ -313,19 +316,29 @@ static ammpl_status shift_backward(run *r, float *dshift, float *const *grad, fl
 
 /* ---- the whole ---- */
 
+/* Pixels to the embeddings of all patches. */
+static ammpl_status embed_images(run *r, const float *pixels)
+{
+    ammpli_engine *e = &r->s->engine;
+    int64_t R = e->model->grid * e->model->patch;
+    float *device;
+    TRY(ammpli_take_floats(e, r->B * patches(r) * e->model->image.width, &r->image));
+    ammpli_mark mark = ammpli_arena_mark(e);
+    TRY(ammpli_take_copy(e, pixels, r->B * 3 * R * R, &device));
+    TRY(ammpli_patch_embed(e, device, r->B, r->image));
+    ammpli_arena_release(e, mark);
+    return AMMPL_OK;
+}
+
 /* Pixels to logits [B,C] in backend memory (r->logits). */
 static ammpl_status forward(run *r, const float *pixels)
 {
     ammpli_engine *e = &r->s->engine;
     const ammpl_model *m = e->model;
     const ammpli_ammpl_options *o = r->o;
-    int64_t R = m->grid * m->patch, pairs = r->B * r->C;
-    float *device;
-    TRY(ammpli_take_floats(e, r->B * patches(r) * m->image.width, &r->image));
-    ammpli_mark mark = ammpli_arena_mark(e);
-    TRY(ammpli_take_copy(e, pixels, r->B * 3 * R * R, &device));
-    TRY(ammpli_patch_embed(e, device, r->B, r->image));
-    ammpli_arena_release(e, mark);
+    int64_t pairs = r->B * r->C;
+    if (!(r->batch && r->batch->features))
+        TRY(embed_images(r, pixels));
 
     if (r->batch) { /* steps 1 and 2; a gradient reaches z0 through the logits or through f_T */
         bool learned = !o->interaction || ammpli_text_informs_image(o);

@@ -67,6 +67,8 @@ struct ammpli_method {
     ammpl_status (*infer)(ammpl_prompt *p, const ammpli_st *st);
     int32_t (*conditioning)(const ammpl_prompt *p);
     bool (*can_rebind)(const ammpl_prompt *p);
+    /* Training reads images through the plain tower only, so that their features never change.  NULL: no. */
+    bool (*plain_images)(const ammpl_prompt *p);
     /* logits [n,C] (host) of pixels [n,3,R,R] (host). */
     ammpl_status (*predict)(ammpl_session *s, const ammpl_prompt *p, const float *pixels, int64_t n, float *logits);
     /* Forward and backward; adds to p's gradients. NULL: nothing to learn. */

@@ -145,6 +145,9 @@ ammpl_status ammpli_session_accumulate(ammpl_session *s, ammpl_prompt *p, const 
 {
     if (!p->method->accumulate)
         return ammpli_fail(AMMPL_E_STATE, "method %s has nothing to learn", p->method->name);
+    if (batch->features && !(p->method->plain_images && p->method->plain_images(p)))
+        return ammpli_fail(AMMPL_E_STATE, "this %s prompt changes what the image tower reads: give pixels, not features",
+                           p->method->name);
     for (size_t b = 0; b < batch->n; b++)
         if (batch->label[b] < 0 || (size_t)batch->label[b] >= p->classes)
             return ammpli_fail(AMMPL_E_LABEL, "image %zu of the batch has label %d; the prompt has classes 0 to %zu", b,

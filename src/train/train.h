@@ -4,6 +4,7 @@
 
 #include "data/dataset.h"
 #include "method/session.h"
+#include "train/feature_cache.h"
 
 /* optimizer.c */
 struct ammpl_optimizer {
@@ -32,6 +33,7 @@ struct ammpl_trainer {
     ammpl_dataset *data;
     ammpl_config *config;
     ammpl_optimizer *optimizer;
+    ammpli_feature_cache *cache; /* NULL where image features can change */
     int64_t epochs, batch, accumulate;
     bool shuffle, drop_last, skip_bad, augment;
     uint64_t seed;

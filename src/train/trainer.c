@@ -31,6 +31,7 @@ void ammpli_trainer_release(ammpl_trainer *t)
     if (!t || atomic_fetch_sub(&t->ref.count, 1) > 1)
         return;
     ammpl_context *ctx = t->prompt->ctx;
+    ammpli_feature_cache_destroy(t->cache);
     ammpli_optimizer_release(t->optimizer);
     ammpli_config_destroy(t->config);
     ammpli_free(ctx, t->order);
@@ -40,6 +41,20 @@ void ammpli_trainer_release(ammpl_trainer *t)
     ammpli_free(ctx, t);
     ammpli_prompt_release(p);
     ammpli_session_release(s);
+}
+
+/* Image features are kept where no step can change them (shortcut 5). */
+static ammpl_status open_cache(ammpl_trainer *t)
+{
+    const ammpl_prompt *p = t->prompt;
+    const char *folder = ammpli_config_string(t->config, AMMPL_OPT_CACHE);
+    bool plain = p->method->plain_images && p->method->plain_images(p);
+    if (plain && !t->augment)
+        return ammpli_feature_cache_create(p->model, t->data, folder, &t->cache);
+    if (folder[0])
+        ammpli_log(p->ctx, AMMPL_LEVEL_WARN, "the cache %.200s has no effect: %s", folder,
+                   plain ? "augmented images are never the same twice; set augment = none" : "the prompt changes what the image tower reads");
+    return AMMPL_OK;
 }
 
 ammpl_status ammpli_trainer_create(ammpl_session *s, ammpl_prompt *p, const ammpl_dataset *ds, const ammpl_config *cfg,
@@ -83,6 +98,7 @@ ammpl_status ammpli_trainer_create(ammpl_session *s, ammpl_prompt *p, const ammp
         goto fail;
     }
     ammpli_trainer_order(t);
+    TRY_GOTO(fail, open_cache(t));
     *out = t;
     return AMMPL_OK;
 fail:
@@ -92,7 +108,7 @@ fail:
 
 /* Pictures of one optimizer step: `n` of them read well, packed together. */
 typedef struct step_data {
-    float *pixels, *logits;
+    float *input, *logits; /* input: pixels, or features from the cache */
     int32_t *label;
     uint32_t *id;
     bool *bad;
@@ -101,31 +117,41 @@ typedef struct step_data {
 
 static void free_step(ammpl_context *ctx, step_data *d)
 {
-    ammpli_free(ctx, d->pixels);
+    ammpli_free(ctx, d->input);
     ammpli_free(ctx, d->logits);
     ammpli_free(ctx, d->label);
     ammpli_free(ctx, d->id);
     ammpli_free(ctx, d->bad);
 }
 
+/* Floats of one image in step_data.input. */
+static size_t input_width(const ammpl_trainer *t)
+{
+    size_t side = (size_t)t->prompt->model->preprocess.size;
+    return t->cache ? (size_t)t->prompt->model->embed : 3 * side * side;
+}
+
 static ammpl_status load_step(const ammpl_trainer *t, int64_t count, step_data *d)
 {
     ammpl_context *ctx = t->prompt->ctx;
-    const ammpl_model *m = t->prompt->model;
-    size_t chw = (size_t)3 * (size_t)m->preprocess.size * (size_t)m->preprocess.size;
-    *d = (step_data){.pixels = ammpli_alloc(ctx, (size_t)count * chw, sizeof(float)),
+    size_t width = input_width(t);
+    *d = (step_data){.input = ammpli_alloc(ctx, (size_t)count * width, sizeof(float)),
                      .logits = ammpli_alloc(ctx, (size_t)count * t->prompt->classes, sizeof(float)),
                      .label = ammpli_alloc(ctx, (size_t)count, sizeof(int32_t)),
                      .id = ammpli_alloc(ctx, (size_t)count, sizeof(uint32_t)),
                      .bad = ammpli_alloc(ctx, (size_t)count, sizeof(bool))};
-    if (!d->pixels || !d->logits || !d->label || !d->id || !d->bad)
+    if (!d->input || !d->logits || !d->label || !d->id || !d->bad)
         return AMMPL_E_MEMORY;
     const int32_t *item = t->order + t->next;
-    TRY(ammpli_load_batch(m, t->data, item, count, t->augment, t->seed, (uint32_t)t->step, t->skip_bad, d->bad, d->pixels));
+    if (t->cache)
+        TRY(ammpli_feature_cache_fetch(t->cache, t->session, item, count, t->skip_bad, d->bad, d->input));
+    else
+        TRY(ammpli_load_batch(t->prompt->model, t->data, item, count, t->augment, t->seed, (uint32_t)t->step, t->skip_bad, d->bad,
+                              d->input));
     for (int64_t i = 0; i < count; i++) {
         if (d->bad[i])
             continue;
-        memmove(d->pixels + (size_t)d->n * chw, d->pixels + (size_t)i * chw, chw * sizeof(float));
+        memmove(d->input + (size_t)d->n * width, d->input + (size_t)i * width, width * sizeof(float));
         d->label[d->n] = t->data->item[item[i]].label;
         d->id[d->n++] = t->data->item[item[i]].id;
     }
@@ -135,15 +161,17 @@ static ammpl_status load_step(const ammpl_trainer *t, int64_t count, step_data *
 /* Gradients of the step's mean loss, in parts of at most `batch` images. */
 static ammpl_status gradients(ammpl_trainer *t, const step_data *d, double *loss)
 {
-    size_t C = t->prompt->classes, side = (size_t)t->prompt->model->preprocess.size, chw = 3 * side * side;
+    size_t C = t->prompt->classes, width = input_width(t);
     *loss = 0;
     TRY(ammpli_prompt_zero_gradients(t->prompt));
     for (int64_t from = 0; from < d->n; from += t->batch) {
         int64_t n = d->n - from < t->batch ? d->n - from : t->batch;
+        const float *input = d->input + (size_t)from * width;
         double part;
         ammpl_batch batch = {.struct_size = sizeof batch,
                              .n = (size_t)n,
-                             .pixels = d->pixels + (size_t)from * chw,
+                             .pixels = t->cache ? NULL : input,
+                             .features = t->cache ? input : NULL,
                              .label = d->label + from,
                              .image_id = d->id + from,
                              .seed = t->seed,
@@ -223,6 +251,8 @@ ammpl_status ammpli_trainer_step(ammpl_trainer *t, ammpl_progress *progress)
         t->epoch_loss = t->epoch_correct = t->epoch_seconds = 0;
         t->epoch_images = 0;
         ammpli_trainer_order(t);
+        if (t->cache)
+            ammpli_feature_cache_save(t->cache);
     }
 done:
     free_step(t->prompt->ctx, &d);

@@ -66,6 +66,7 @@ PIN(AMMPL_OPT_SHUFFLE, 603);
 PIN(AMMPL_OPT_DROP_LAST, 604);
 PIN(AMMPL_OPT_ACCUMULATE, 605);
 PIN(AMMPL_OPT_SKIP_BAD, 606);
+PIN(AMMPL_OPT_CACHE, 610);
 PIN(AMMPL_OPT_AUGMENT, 700);
 PIN(AMMPL_OPT_SCOPE, 800);
 PIN(AMMPL_OPT_ORDER, 801);
@@ -143,7 +144,7 @@ AT(ammpl_option_info, def, 40);
 AT(ammpl_option_info, choices, 48);
 AT(ammpl_option_info, doc, 56);
 
-SIZE(ammpl_batch, 64);
+SIZE(ammpl_batch, 72);
 AT(ammpl_batch, struct_size, 0);
 AT(ammpl_batch, reserved, 4);
 AT(ammpl_batch, n, 8);
@@ -154,6 +155,7 @@ AT(ammpl_batch, seed, 40);
 AT(ammpl_batch, step, 48);
 AT(ammpl_batch, reserved2, 52);
 AT(ammpl_batch, weight, 56);
+AT(ammpl_batch, features, 64);
 
 SIZE(ammpl_metrics, 56);
 AT(ammpl_metrics, struct_size, 0);

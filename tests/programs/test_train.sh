@@ -40,7 +40,12 @@ fails 1 'missing.safetensors' "--init from nothing" train b.safetensors --init m
 succeeds "--snapshot-every" train snap.safetensors --snapshot-every 3 --quiet
 check "prompts of steps 3 and 6" test -f snap.step3.safetensors -a -f snap.step6.safetensors
 succeeds "--cache" train cached.safetensors --cache cache
-check "--cache says that it has no effect" grep -q -- '--cache cache has no effect' out
+check "--cache says when it has no effect" grep -q 'cache cache has no effect' out
+cached="--cache cache --set mask=off --augment none"
+succeeds "--cache with an untouched image tower" train cached1.safetensors $cached --quiet
+check "--cache leaves features" sh -c 'ls cache/features-*.safetensors'
+succeeds "--cache again" train cached2.safetensors $cached --quiet
+check "--cache changes no bit" cmp cached1.safetensors cached2.safetensors
 
 # A run that is stopped, in three ways, and goes on: the same prompt and the same log as if nothing had happened.
 long() {
