@@ -107,6 +107,40 @@ ammpl_status ammpli_dataset_load_image(const ammpl_dataset *ds, size_t i, ammpl_
     return AMMPL_OK;
 }
 
+static ammpli_digest digest_of_pixels(const ammpl_image *img)
+{
+    ammpli_digesting d;
+    const int32_t size[2] = {img->width, img->height};
+    ammpli_digest_begin(&d);
+    ammpli_digest_add(&d, "pixels", 6); /* as no picture file begins */
+    ammpli_digest_add(&d, size, sizeof size);
+    ammpli_digest_add(&d, img->pixels, (size_t)img->width * (size_t)img->height * 3);
+    return ammpli_digest_end(&d);
+}
+
+ammpl_status ammpli_dataset_load_digest(const ammpl_dataset *ds, size_t i, ammpli_digest *digest, ammpl_image **out)
+{
+    const ammpli_item *item = &ds->item[i];
+    if (out)
+        *out = NULL;
+    if (item->image) {
+        *digest = digest_of_pixels(item->image);
+        if (out)
+            *out = ammpli_image_hold(item->image);
+        return AMMPL_OK;
+    }
+    void *data;
+    size_t size;
+    ammpli_digesting d;
+    TRY(ammpli_image_read(ds->ctx, item->path, &data, &size));
+    ammpli_digest_begin(&d);
+    ammpli_digest_add(&d, data, size);
+    *digest = ammpli_digest_end(&d);
+    ammpl_status status = out ? ammpli_image_decode(ds->ctx, data, size, item->path, out) : AMMPL_OK;
+    ammpli_free(ds->ctx, data);
+    return status;
+}
+
 ammpl_status ammpli_dataset_check_filled(const ammpl_dataset *ds, const char *what)
 {
     bool *filled = ammpli_alloc(ds->ctx, ds->classes, sizeof *filled);

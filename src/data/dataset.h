@@ -3,6 +3,7 @@
 #define AMMPLI_DATASET_H
 
 #include "core/core.h"
+#include "core/digest.h"
 #include "data/image.h"
 
 typedef struct ammpli_item {
@@ -31,6 +32,9 @@ ammpl_status ammpli_dataset_add(ammpl_dataset *ds, const ammpl_image *img, const
                                 uint32_t id);
 /* Item i's picture: decoded now, or shared where it is held as pixels. */
 ammpl_status ammpli_dataset_load_image(const ammpl_dataset *ds, size_t i, ammpl_image **out);
+/* The same with the digest of the bytes that it was decoded from, or of the pixels and their size; out may be NULL: the
+ * digest alone. */
+ammpl_status ammpli_dataset_load_digest(const ammpl_dataset *ds, size_t i, ammpli_digest *digest, ammpl_image **out);
 /* Every class has an image, or AMMPL_E_LABEL naming the first that has none. */
 ammpl_status ammpli_dataset_check_filled(const ammpl_dataset *ds, const char *what);
 ammpl_status ammpli_dataset_open_folder(ammpl_context *ctx, const char *dir, const char *part, ammpl_dataset **out);

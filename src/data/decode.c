@@ -27,15 +27,19 @@ ammpl_status ammpli_image_decode(ammpl_context *ctx, const void *data, size_t si
                        size);
 }
 
+ammpl_status ammpli_image_read(ammpl_context *ctx, const char *path, void **data, size_t *size)
+{
+    ammpl_status status = ammpli_file_read(ctx, path, FILE_LIMIT, data, size);
+    return status == AMMPL_E_FORMAT ? AMMPL_E_IMAGE : status; /* too large: this picture's fault */
+}
+
 ammpl_status ammpli_image_load(ammpl_context *ctx, const char *path, ammpl_image **out)
 {
     *out = NULL;
     void *data;
     size_t size;
-    ammpl_status status = ammpli_file_read(ctx, path, FILE_LIMIT, &data, &size);
-    if (status < 0)
-        return status == AMMPL_E_FORMAT ? AMMPL_E_IMAGE : status; /* too large: this picture's fault */
-    status = ammpli_image_decode(ctx, data, size, path, out);
+    TRY(ammpli_image_read(ctx, path, &data, &size));
+    ammpl_status status = ammpli_image_decode(ctx, data, size, path, out);
     ammpli_free(ctx, data);
     return status;
 }

@@ -23,6 +23,8 @@ void ammpli_image_destroy(ammpl_image *img);            /* gives up one hold */
 ammpl_status ammpli_image_decode(ammpl_context *ctx, const void *data, size_t size, const char *name,
                                  ammpl_image **out);
 ammpl_status ammpli_image_load(ammpl_context *ctx, const char *path, ammpl_image **out);
+/* A picture file's bytes, of bounded number, in a new block (ammpli_free). */
+ammpl_status ammpli_image_read(ammpl_context *ctx, const char *path, void **data, size_t *size);
 ammpl_status ammpli_image_save_png(const ammpl_image *img, const char *path);
 
 /* What turns pixels into a model's input: from the model's files, else CLIP's. */

@@ -18,6 +18,7 @@ typedef struct out_tensor {
 struct ammpli_st_writer {
     ammpl_context *ctx; /* held */
     json_t *meta;
+    json_t *names; /* the set of them */
     size_t n, cap;
     out_tensor *tensor;
 };
@@ -30,7 +31,8 @@ ammpl_status ammpli_st_writer_create(ammpl_context *ctx, ammpli_st_writer **out)
         return AMMPL_E_MEMORY;
     w->ctx = ammpli_context_hold(ctx);
     w->meta = json_object();
-    if (!w->meta) {
+    w->names = json_object();
+    if (!w->meta || !w->names) {
         ammpli_st_writer_destroy(w);
         return ammpli_fail(AMMPL_E_MEMORY, "out of memory: no room for metadata");
     }
@@ -44,6 +46,7 @@ void ammpli_st_writer_destroy(ammpli_st_writer *w)
         return;
     ammpl_context *ctx = w->ctx;
     json_decref(w->meta);
+    json_decref(w->names);
     for (size_t i = 0; i < w->n; i++)
         ammpli_free(ctx, w->tensor[i].name);
     ammpli_free(ctx, w->tensor);
@@ -67,9 +70,8 @@ ammpl_status ammpli_st_writer_add(ammpli_st_writer *w, const char *name, int32_t
     uint64_t bytes = dtype == AMMPL_DTYPE_F32 ? sizeof(float) : dtype == AMMPLI_ST_I64 ? sizeof(int64_t) : 0;
     if (bytes == 0 || rank < 0 || rank > 8)
         return ammpli_fail(AMMPL_E_ARGUMENT, "tensor %s: only F32 and I64 of at most 8 dimensions are written", name);
-    for (size_t i = 0; i < w->n; i++)
-        if (strcmp(w->tensor[i].name, name) == 0)
-            return ammpli_fail(AMMPL_E_ARGUMENT, "tensor %s: added twice", name);
+    if (json_object_get(w->names, name))
+        return ammpli_fail(AMMPL_E_ARGUMENT, "tensor %s: added twice", name);
     for (int32_t i = 0; i < rank; i++)
         if (shape[i] < 0 || __builtin_mul_overflow(bytes, (uint64_t)shape[i], &bytes))
             return ammpli_fail(AMMPL_E_ARGUMENT, "tensor %s: its shape cannot be written", name);
@@ -81,6 +83,10 @@ ammpl_status ammpli_st_writer_add(ammpli_st_writer *w, const char *name, int32_t
         memcpy(t->shape, shape, (size_t)rank * sizeof *shape);
     if (!(t->name = ammpli_strdup(w->ctx, name)))
         return AMMPL_E_MEMORY;
+    if (json_object_set_new_nocheck(w->names, name, json_null()) != 0) { /* no UTF-8 is reported when all is written */
+        ammpli_free(w->ctx, t->name);
+        return ammpli_fail(AMMPL_E_MEMORY, "out of memory: no room for a tensor's name");
+    }
     w->n++;
     return AMMPL_OK;
 }

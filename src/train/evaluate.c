@@ -87,7 +87,7 @@ ammpl_status ammpli_session_evaluate(ammpl_session *s, const ammpl_prompt *p, co
         int64_t from = step * batch, B = n - from < batch ? n - from : batch;
         for (int64_t b = 0; b < B; b++)
             item[b] = (int32_t)(from + b);
-        TRY_GOTO(done, ammpli_load_batch(m, ds, item, B, false, 0, 0, skip_bad, bad, pixels));
+        TRY_GOTO(done, ammpli_load_batch(m, ds, item, B, false, 0, 0, skip_bad, bad, NULL, pixels));
         TRY_GOTO(done, ammpli_session_predict(s, p, pixels, (size_t)B, logits));
         for (int64_t b = 0; b < B; b++) {
             int32_t label = ds->item[from + b].label;

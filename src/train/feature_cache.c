@@ -1,227 +1,152 @@
 /* feature_cache.c - see feature_cache.h. */
 #include "train/feature_cache.h"
 
-#include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-
-#include "io/safetensors.h"
+#include "train/feature_file.h"
 #include "train/train.h"
 
-__extension__ typedef unsigned __int128 hash128;
-enum { KEY = 33, ENCODE_AT_ONCE = 32 };
-static const size_t PICTURE_LIMIT = (size_t)1 << 30;
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
 
 struct ammpli_feature_cache {
     ammpl_context *ctx;
-    const ammpl_model *model;
+    ammpl_session *session;
     const ammpl_dataset *data;
+    int64_t embed;
     float *feature; /* [count,E] */
     bool *have;     /* [count] */
-    char (*key)[KEY]; /* [count] hash of the picture's content in hex; NULL without a folder */
-    char *path;
-    char model_key[KEY]; /* hash of probe and preprocessing: whose features these are */
-    bool is_new;         /* something is not in the file yet */
+    /* with a folder: */
+    ammpli_feature_file *file;
+    ammpli_digest *digest; /* [count], of what the feature was made from; valid where have */
+    bool fresh;            /* there is something that was not in the file */
+    bool written;
 };
 
-/* ---- keys: FNV-1a, 128 bits ---- */
+/* ---- the folder ---- */
 
-static hash128 hash_start(void)
+/* What goes wrong around a file is a warning, and this thread's sentence stays that of the call itself. */
+typedef struct sentence {
+    char text[1024];
+} sentence;
+
+static sentence set_aside(void)
 {
-    return (hash128)0x6c62272e07bb0142u << 64 | 0x62b821756295c58du;
+    sentence s;
+    snprintf(s.text, sizeof s.text, "%s", ammpli_error_text());
+    ammpli_clear_error();
+    return s;
 }
 
-static hash128 hash_bytes(hash128 h, const void *data, size_t n)
+static void warn_and_restore(ammpl_context *ctx, ammpl_status status, const char *what, const sentence *before)
 {
-    const hash128 prime = (hash128)1 << 88 | 0x13bu;
-    for (size_t i = 0; i < n; i++)
-        h = (h ^ ((const unsigned char *)data)[i]) * prime;
-    return h;
+    if (status < 0)
+        ammpli_log(ctx, AMMPL_LEVEL_WARN, "%s: %s", what, ammpli_error_text());
+    ammpli_clear_error();
+    if (before->text[0])
+        ammpli_fail(AMMPL_OK, "%s", before->text);
 }
 
-static void hash_text(hash128 h, char key[KEY])
+typedef struct digest_job {
+    const ammpl_dataset *data;
+    ammpli_digest *digest;
+    bool *readable;
+} digest_job;
+
+static void digest_one(void *arg, int64_t i, int worker)
 {
-    snprintf(key, KEY, "%016llx%016llx", (unsigned long long)(h >> 64), (unsigned long long)h);
+    (void)worker;
+    const digest_job *job = arg;
+    ammpli_clear_error();
+    job->readable[i] = ammpli_dataset_load_digest(job->data, (size_t)i, &job->digest[i], NULL) >= 0;
+    ammpli_clear_error(); /* whoever needs the picture will say so */
 }
 
-/* A picture's key: of its file's bytes, or of its size and pixels.  An unreadable file has none. */
-static void picture_key(ammpl_context *ctx, const ammpli_item *item, char key[KEY])
+/* Takes from the file what it has of these pictures. */
+static ammpl_status take_known(ammpli_feature_cache *c, const ammpli_st *st)
 {
-    key[0] = '\0';
-    if (item->image) {
-        int32_t size[2] = {item->image->width, item->image->height};
-        hash128 h = hash_bytes(hash_start(), size, sizeof size);
-        hash_text(hash_bytes(h, item->image->pixels, (size_t)3 * (size_t)size[0] * (size_t)size[1]), key);
-        return;
+    int64_t count = (int64_t)c->data->count;
+    digest_job job = {c->data, c->digest, c->have};
+    ammpli_parallel(c->ctx->pool, count, digest_one, &job);
+    ammpl_status status = AMMPL_OK;
+    for (int64_t i = 0; i < count; i++) {
+        char name[AMMPLI_DIGEST_TEXT];
+        ammpli_digest_text(&c->digest[i], name);
+        const ammpli_st_tensor *t = c->have[i] && status >= 0 ? ammpli_st_find(st, name) : NULL;
+        c->have[i] = t != NULL;
+        if (t)
+            status = ammpli_st_read_f32(st, t, c->feature + i * c->embed);
     }
-    void *data;
-    size_t n;
-    if (ammpli_file_read(ctx, item->path, PICTURE_LIMIT, &data, &n) < 0) {
-        ammpli_clear_error(); /* whoever needs the picture will say so */
-        return;
-    }
-    hash_text(hash_bytes(hash_start(), data, n), key);
-    ammpli_free(ctx, data);
+    if (status < 0)
+        memset(c->have, 0, (size_t)count * sizeof *c->have);
+    return status;
 }
 
-static void find_model_key(ammpli_feature_cache *c)
+static void open_folder(ammpli_feature_cache *c, const char *folder)
 {
-    const ammpl_model *m = c->model;
-    hash128 h = hash_bytes(hash_start(), m->probe, sizeof m->probe);
-    h = hash_bytes(h, m->activation, strlen(m->activation));
-    h = hash_bytes(h, &m->preprocess.size, sizeof m->preprocess.size);
-    h = hash_bytes(h, m->preprocess.mean, sizeof m->preprocess.mean);
-    hash_text(hash_bytes(h, m->preprocess.std, sizeof m->preprocess.std), c->model_key);
-}
-
-/* ---- the file ---- */
-
-/* Opens the cache file if it is there and this model's; NULL otherwise, with a warning when it is damaged. */
-static ammpli_st *open_file(const ammpli_feature_cache *c)
-{
-    struct stat info;
+    sentence before = set_aside();
     ammpli_st *st = NULL;
-    if (!c->path || stat(c->path, &info) != 0)
-        return NULL;
-    const char *format, *key;
-    if (ammpli_st_open(c->ctx, c->path, &st) < 0) {
-        ammpli_log(c->ctx, AMMPL_LEVEL_WARN, "cache ignored: %s", ammpli_error_text());
-        ammpli_clear_error();
-        return NULL;
-    }
-    format = ammpli_st_meta(st, "format");
-    key = ammpli_st_meta(st, "model");
-    if (format && strcmp(format, "ammpl-features") == 0 && key && strcmp(key, c->model_key) == 0)
-        return st;
-    ammpli_log(c->ctx, AMMPL_LEVEL_WARN, "cache ignored: %s holds another model's features", c->path);
-    ammpli_st_close(st);
-    return NULL;
-}
-
-/* A tensor's E floats, if that is what it holds. */
-static bool read_feature(const ammpli_feature_cache *c, const ammpli_st *st, const ammpli_st_tensor *t, float *out)
-{
-    if (t->rank != 1 || t->count != c->model->embed || t->dtype != AMMPL_DTYPE_F32)
-        return false;
-    bool read = ammpli_st_read_f32(st, t, out) >= 0;
-    if (!read)
-        ammpli_clear_error();
-    return read;
-}
-
-static void read_file(ammpli_feature_cache *c)
-{
-    ammpli_st *st = open_file(c);
-    for (size_t i = 0; st && i < c->data->count; i++) {
-        const ammpli_st_tensor *t = c->key[i][0] ? ammpli_st_find(st, c->key[i]) : NULL;
-        c->have[i] = t && read_feature(c, st, t, c->feature + (int64_t)i * c->model->embed);
-    }
-    ammpli_st_close(st);
-}
-
-typedef struct entry {
-    const char *key;
-    const float *feature;
-} entry;
-
-static int by_key(const void *a, const void *b)
-{
-    return strcmp(((const entry *)a)->key, ((const entry *)b)->key);
-}
-
-/* Ours and what the file holds of other pictures, each once. */
-static ammpl_status write_entries(const ammpli_feature_cache *c, entry *list, size_t n)
-{
-    ammpli_st_writer *w;
-    TRY(ammpli_st_writer_create(c->ctx, &w));
-    ammpl_status status;
-    qsort(list, n, sizeof *list, by_key);
-    TRY_GOTO(done, ammpli_st_writer_meta(w, "format", "ammpl-features"));
-    TRY_GOTO(done, ammpli_st_writer_meta(w, "version", "1"));
-    TRY_GOTO(done, ammpli_st_writer_meta(w, "model", c->model_key));
-    for (size_t i = 0; i < n; i++)
-        if (i == 0 || strcmp(list[i].key, list[i - 1].key) != 0)
-            TRY_GOTO(done, ammpli_st_writer_add(w, list[i].key, AMMPL_DTYPE_F32, 1, &c->model->embed, list[i].feature));
-    status = ammpli_st_writer_save(w, c->path, true);
-done:
-    ammpli_st_writer_destroy(w);
-    return status;
-}
-
-static ammpl_status save(ammpli_feature_cache *c)
-{
-    int64_t E = c->model->embed;
-    ammpli_st *st = open_file(c);
-    size_t others = st ? ammpli_st_count(st) : 0, n = 0;
-    entry *list = ammpli_alloc(c->ctx, c->data->count + others, sizeof *list);
-    float *old = ammpli_alloc(c->ctx, others, (size_t)E * sizeof *old);
-    ammpl_status status = AMMPL_E_MEMORY;
-    if (list && old) {
-        for (size_t i = 0; i < c->data->count; i++)
-            if (c->have[i] && c->key[i][0])
-                list[n++] = (entry){c->key[i], c->feature + (int64_t)i * E};
-        for (size_t i = 0; i < others; i++)
-            if (read_feature(c, st, ammpli_st_at(st, i), old + (int64_t)i * E))
-                list[n++] = (entry){ammpli_st_at(st, i)->name, old + (int64_t)i * E};
-        status = write_entries(c, list, n);
-    }
-    ammpli_free(c->ctx, list);
-    ammpli_free(c->ctx, old);
-    ammpli_st_close(st);
-    return status;
-}
-
-void ammpli_feature_cache_save(ammpli_feature_cache *c)
-{
-    if (!c->path || !c->is_new)
+    ammpl_status status = ammpli_feature_file_create(c->session, folder, &c->file);
+    warn_and_restore(c->ctx, status, "features are kept for this run only", &before);
+    if (status < 0)
         return;
-    c->is_new = false;
-    if (save(c) < 0) {
-        ammpli_log(c->ctx, AMMPL_LEVEL_WARN, "the cache was not written: %s", ammpli_error_text());
-        ammpli_clear_error();
-    }
+    status = ammpli_feature_file_open(c->file, &st);
+    if (st)
+        status = take_known(c, st);
+    ammpli_st_close(st);
+    warn_and_restore(c->ctx, status, "this file of features is not used", &before);
+}
+
+static ammpl_status write_all(const ammpli_feature_cache *c)
+{
+    size_t n = 0;
+    ammpli_feature_entry *list = ammpli_alloc(c->ctx, c->data->count, sizeof *list);
+    if (!list)
+        return AMMPL_E_MEMORY;
+    for (size_t i = 0; i < c->data->count; i++)
+        if (c->have[i]) {
+            ammpli_digest_text(&c->digest[i], list[n].name);
+            list[n++].feature = c->feature + (int64_t)i * c->embed;
+        }
+    ammpl_status status = ammpli_feature_file_write(c->file, list, n);
+    ammpli_free(c->ctx, list);
+    return status;
+}
+
+static void save(ammpli_feature_cache *c)
+{
+    if (!c->file || !c->fresh)
+        return;
+    sentence before = set_aside();
+    warn_and_restore(c->ctx, write_all(c), "features could not be kept", &before);
+    c->fresh = false;
+    c->written = true;
+}
+
+void ammpli_feature_cache_epoch_end(ammpli_feature_cache *c)
+{
+    if (!c->written)
+        save(c);
 }
 
 /* ---- the cache ---- */
 
-static ammpl_status open_folder(ammpli_feature_cache *c, const char *folder)
-{
-    size_t n = c->data->count, size = strlen(folder) + 64;
-    if (mkdir(folder, 0777) != 0 && errno != EEXIST)
-        return ammpli_fail(AMMPL_E_IO, "cache: the folder %.300s cannot be made: %s", folder, strerror(errno));
-    c->path = ammpli_alloc(c->ctx, size, 1);
-    c->key = ammpli_alloc(c->ctx, n, sizeof *c->key);
-    if (!c->path || !c->key)
-        return AMMPL_E_MEMORY;
-    find_model_key(c);
-    snprintf(c->path, size, "%s/features-%.16s.safetensors", folder, c->model_key);
-    for (size_t i = 0; i < n; i++)
-        picture_key(c->ctx, &c->data->item[i], c->key[i]);
-    read_file(c);
-    return AMMPL_OK;
-}
-
-ammpl_status ammpli_feature_cache_create(const ammpl_model *m, const ammpl_dataset *ds, const char *folder,
-                                         ammpli_feature_cache **out)
+ammpl_status ammpli_feature_cache_create(ammpl_session *s, const ammpl_dataset *ds, const char *folder, ammpli_feature_cache **out)
 {
     *out = NULL;
-    ammpli_feature_cache *c = ammpli_alloc(m->ctx, 1, sizeof *c);
+    ammpl_context *ctx = s->model->ctx;
+    ammpli_feature_cache *c = ammpli_alloc(ctx, 1, sizeof *c);
     if (!c)
         return AMMPL_E_MEMORY;
-    c->ctx = m->ctx;
-    c->model = m;
-    c->data = ds;
-    c->feature = ammpli_alloc(c->ctx, ds->count, (size_t)m->embed * sizeof *c->feature);
-    c->have = ammpli_alloc(c->ctx, ds->count, sizeof *c->have);
-    ammpl_status status = c->feature && c->have ? AMMPL_OK : AMMPL_E_MEMORY;
-    if (status >= 0 && folder[0])
-        status = open_folder(c, folder);
-    if (status < 0) {
+    *c = (ammpli_feature_cache){.ctx = ctx, .session = s, .data = ds, .embed = s->model->embed};
+    c->feature = ammpli_alloc(ctx, ds->count, (size_t)c->embed * sizeof *c->feature);
+    c->have = ammpli_alloc(ctx, ds->count, sizeof *c->have);
+    c->digest = folder[0] ? ammpli_alloc(ctx, ds->count, sizeof *c->digest) : NULL;
+    if (!c->feature || !c->have || (folder[0] && !c->digest)) {
         ammpli_feature_cache_destroy(c);
-        return status;
+        return AMMPL_E_MEMORY;
     }
+    if (folder[0])
+        open_folder(c, folder);
     *out = c;
     return AMMPL_OK;
 }
@@ -230,58 +155,80 @@ void ammpli_feature_cache_destroy(ammpli_feature_cache *c)
 {
     if (!c)
         return;
-    ammpli_feature_cache_save(c);
+    save(c);
     ammpl_context *ctx = c->ctx;
-    ammpli_free(ctx, c->path);
-    ammpli_free(ctx, c->key);
+    ammpli_feature_file_destroy(c->file);
+    ammpli_free(ctx, c->digest);
     ammpli_free(ctx, c->have);
     ammpli_free(ctx, c->feature);
     ammpli_free(ctx, c);
 }
 
-/* Encodes `n` items that are not there yet; those that cannot be read stay absent. */
-static ammpl_status encode(ammpli_feature_cache *c, ammpl_session *s, const int32_t *item, int64_t n, bool skip_bad, float *pixels,
-                           float *feature)
+/* What encoding `n` pictures takes. */
+typedef struct work {
+    int32_t *item;
+    bool *bad;
+    float *pixels, *feature;
+    ammpli_digest *digest; /* NULL without a file */
+} work;
+
+static ammpl_status encode(ammpli_feature_cache *c, work *w, int64_t n, bool skip_bad)
 {
-    bool bad[ENCODE_AT_ONCE] = {false};
-    int64_t E = c->model->embed;
-    TRY(ammpli_load_batch(c->model, c->data, item, n, false, 0, 0, skip_bad, bad, pixels));
-    TRY(ammpli_session_encode_images(s, NULL, pixels, (size_t)n, feature));
+    int64_t E = c->embed;
+    TRY(ammpli_load_batch(c->session->model, c->data, w->item, n, false, 0, 0, skip_bad, w->bad, w->digest, w->pixels));
+    TRY(ammpli_session_encode_images(c->session, NULL, w->pixels, (size_t)n, w->feature));
+    for (int64_t i = 0; i < n * E; i++)
+        if (!isfinite(w->feature[i]))
+            return ammpli_fail(AMMPL_E_NUMERIC, "the feature of image %u is not a finite number; its pixels hold NaN, or the model does",
+                               (unsigned)c->data->item[w->item[i / E]].id);
     for (int64_t i = 0; i < n; i++) {
-        memcpy(c->feature + item[i] * E, feature + i * E, (size_t)E * sizeof *feature);
-        c->have[item[i]] = !bad[i];
-        c->is_new |= !bad[i];
+        int32_t item = w->item[i];
+        if (w->bad[i])
+            continue;
+        memcpy(c->feature + item * E, w->feature + i * E, (size_t)E * sizeof *w->feature);
+        if (w->digest)
+            c->digest[item] = w->digest[i];
+        c->have[item] = c->fresh = true;
     }
     return AMMPL_OK;
 }
 
-ammpl_status ammpli_feature_cache_fetch(ammpli_feature_cache *c, ammpl_session *s, const int32_t *item, int64_t n, bool skip_bad,
-                                        bool *bad, float *out)
+/* n of the items are not there yet. */
+static ammpl_status encode_missing(ammpli_feature_cache *c, const int32_t *item, int64_t count, int64_t n, bool skip_bad)
 {
-    int64_t E = c->model->embed, R = c->model->preprocess.size;
-    int32_t missing[ENCODE_AT_ONCE], waiting = 0;
-    float *pixels = NULL, *feature = NULL;
-    ammpl_status status = AMMPL_OK;
-    for (int64_t i = 0; i < n; i++) {
-        if (!c->have[item[i]])
-            missing[waiting++] = item[i];
-        if (waiting == 0 || (waiting < ENCODE_AT_ONCE && i + 1 < n))
-            continue;
-        if (!pixels) {
-            pixels = ammpli_alloc(c->ctx, (size_t)(ENCODE_AT_ONCE * 3 * R * R), sizeof *pixels);
-            feature = ammpli_alloc(c->ctx, (size_t)(ENCODE_AT_ONCE * E), sizeof *feature);
-        }
-        status = pixels && feature ? encode(c, s, missing, waiting, skip_bad, pixels, feature) : AMMPL_E_MEMORY;
-        if (status < 0)
-            goto done;
-        waiting = 0;
+    ammpl_context *ctx = c->ctx;
+    size_t side = (size_t)c->session->model->preprocess.size;
+    work w = {.item = ammpli_alloc(ctx, (size_t)n, sizeof *w.item),
+              .bad = ammpli_alloc(ctx, (size_t)n, sizeof *w.bad),
+              .pixels = ammpli_alloc(ctx, (size_t)n, 3 * side * side * sizeof *w.pixels),
+              .feature = ammpli_alloc(ctx, (size_t)n, (size_t)c->embed * sizeof *w.feature),
+              .digest = c->file ? ammpli_alloc(ctx, (size_t)n, sizeof *w.digest) : NULL};
+    ammpl_status status = AMMPL_E_MEMORY;
+    if (w.item && w.bad && w.pixels && w.feature && (w.digest || !c->file)) {
+        int64_t at = 0;
+        for (int64_t i = 0; i < count; i++)
+            if (!c->have[item[i]])
+                w.item[at++] = item[i];
+        status = encode(c, &w, n, skip_bad);
     }
+    ammpli_free(ctx, w.item);
+    ammpli_free(ctx, w.bad);
+    ammpli_free(ctx, w.pixels);
+    ammpli_free(ctx, w.feature);
+    ammpli_free(ctx, w.digest);
+    return status;
+}
+
+ammpl_status ammpli_feature_cache_fetch(ammpli_feature_cache *c, const int32_t *item, int64_t n, bool skip_bad, bool *bad, float *out)
+{
+    int64_t missing = 0;
+    for (int64_t i = 0; i < n; i++)
+        missing += !c->have[item[i]];
+    if (missing > 0)
+        TRY(encode_missing(c, item, n, missing, skip_bad));
     for (int64_t i = 0; i < n; i++) {
         bad[i] = !c->have[item[i]];
-        memcpy(out + i * E, c->feature + item[i] * E, (size_t)E * sizeof *out);
+        memcpy(out + i * c->embed, c->feature + item[i] * c->embed, (size_t)c->embed * sizeof *out);
     }
-done:
-    ammpli_free(c->ctx, pixels);
-    ammpli_free(c->ctx, feature);
-    return status;
+    return AMMPL_OK;
 }

@@ -16,6 +16,7 @@ typedef struct load_job {
     bool augment;
     uint64_t seed;
     uint32_t step;
+    ammpli_digest *digest; /* or NULL */
     float *pixels;
     outcome *result;
 } load_job;
@@ -30,7 +31,8 @@ static void load_one(void *arg, int64_t i, int worker)
     const ammpli_item *item = &job->data->item[job->item[i]];
     ammpl_image *img = NULL;
     ammpli_clear_error();
-    ammpl_status status = ammpli_dataset_load_image(job->data, (size_t)job->item[i], &img);
+    ammpl_status status = job->digest ? ammpli_dataset_load_digest(job->data, (size_t)job->item[i], &job->digest[i], &img)
+                                      : ammpli_dataset_load_image(job->data, (size_t)job->item[i], &img);
     if (status >= 0)
         status = job->augment ? ammpli_preprocess_train(pre, img, job->seed, item->id, job->step, chw)
                               : ammpli_preprocess_test(pre, img, chw);
@@ -44,12 +46,12 @@ static void load_one(void *arg, int64_t i, int worker)
 }
 
 ammpl_status ammpli_load_batch(const ammpl_model *m, const ammpl_dataset *ds, const int32_t *item, int64_t n, bool augment,
-                               uint64_t seed, uint32_t step, bool skip_bad, bool *bad, float *pixels)
+                               uint64_t seed, uint32_t step, bool skip_bad, bool *bad, ammpli_digest *digest, float *pixels)
 {
     outcome *result = ammpli_alloc(m->ctx, (size_t)n, sizeof *result);
     if (!result)
         return AMMPL_E_MEMORY;
-    load_job job = {m, ds, item, augment, seed, step, pixels, result};
+    load_job job = {m, ds, item, augment, seed, step, digest, pixels, result};
     ammpli_parallel(m->ctx->pool, n, load_one, &job);
     ammpl_status status = AMMPL_OK;
     for (int64_t i = 0; i < n; i++) {

@@ -62,9 +62,9 @@ ammpl_status ammpli_session_evaluate(ammpl_session *s, const ammpl_prompt *p, co
                                      const ammpl_config *cfg, ammpl_progress_fn fn, void *user, int32_t *predicted,
                                      ammpl_metrics *out);
 /* loader.c: pictures of `n` items (indices into ds) decoded and preprocessed in parallel, pixels [n,3,R,R].  augment: crops and
- * flips keyed by seed and step.  With skip_bad, `bad[i]` is set for pictures that cannot be read (their pixels are zero)
+ * flips keyed by seed and step.  digest (may be NULL) receives each picture's.  With skip_bad, `bad[i]` is set for pictures that cannot be read (their pixels are zero)
  * and a warning is logged; without, the first bad one is the error. */
 ammpl_status ammpli_load_batch(const ammpl_model *m, const ammpl_dataset *ds, const int32_t *item, int64_t n, bool augment,
-                               uint64_t seed, uint32_t step, bool skip_bad, bool *bad, float *pixels);
+                               uint64_t seed, uint32_t step, bool skip_bad, bool *bad, ammpli_digest *digest, float *pixels);
 
 #endif

@@ -50,7 +50,7 @@ static ammpl_status open_cache(ammpl_trainer *t)
     const char *folder = ammpli_config_string(t->config, AMMPL_OPT_CACHE);
     bool plain = p->method->plain_images && p->method->plain_images(p);
     if (plain && !t->augment)
-        return ammpli_feature_cache_create(p->model, t->data, folder, &t->cache);
+        return ammpli_feature_cache_create(t->session, t->data, folder, &t->cache);
     if (folder[0])
         ammpli_log(p->ctx, AMMPL_LEVEL_WARN, "the cache %.200s has no effect: %s", folder,
                    plain ? "augmented images are never the same twice; set augment = none" : "the prompt changes what the image tower reads");
@@ -144,10 +144,10 @@ static ammpl_status load_step(const ammpl_trainer *t, int64_t count, step_data *
         return AMMPL_E_MEMORY;
     const int32_t *item = t->order + t->next;
     if (t->cache)
-        TRY(ammpli_feature_cache_fetch(t->cache, t->session, item, count, t->skip_bad, d->bad, d->input));
+        TRY(ammpli_feature_cache_fetch(t->cache, item, count, t->skip_bad, d->bad, d->input));
     else
         TRY(ammpli_load_batch(t->prompt->model, t->data, item, count, t->augment, t->seed, (uint32_t)t->step, t->skip_bad, d->bad,
-                              d->input));
+                              NULL, d->input));
     for (int64_t i = 0; i < count; i++) {
         if (d->bad[i])
             continue;
@@ -252,7 +252,7 @@ ammpl_status ammpli_trainer_step(ammpl_trainer *t, ammpl_progress *progress)
         t->epoch_images = 0;
         ammpli_trainer_order(t);
         if (t->cache)
-            ammpli_feature_cache_save(t->cache);
+            ammpli_feature_cache_epoch_end(t->cache);
     }
 done:
     free_step(t->prompt->ctx, &d);

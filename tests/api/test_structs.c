@@ -63,6 +63,17 @@ START_TEST(batch)
     b.known.struct_size = offsetof(ammpl_batch, weight); /* a caller from before there was a weight: 1/n */
     ck_done(ammpl_session_accumulate(w->session, w->prompt, &b.known, &older, NULL));
     ck_assert(older == whole);
+    b.known.struct_size = offsetof(ammpl_batch, features); /* one from before features: what lies behind is not read */
+    b.known.weight = 0;
+    b.known.features = (const float *)(const void *)"no features";
+    ck_done(ammpl_session_accumulate(w->session, w->prompt, &b.known, &older, NULL));
+    ck_assert(older == whole);
+    b.known.struct_size = sizeof b.known;
+    ck_is(ammpl_session_accumulate(w->session, w->prompt, &b.known, &older, NULL), AMMPL_E_STATE, "features");
+    b.known.features = NULL;
+    b.known.pixels = NULL;
+    ck_is(ammpl_session_accumulate(w->session, w->prompt, &b.known, &older, NULL), AMMPL_E_ARGUMENT, "pixels");
+    b.known.pixels = pixels;
     b.known.struct_size = sizeof b;
     b.later = 1;
     ck_is(ammpl_session_accumulate(w->session, w->prompt, &b.known, &whole, NULL), AMMPL_E_VERSION, "ammpl_batch");
