@@ -111,7 +111,7 @@ echo "log     $out/train.jsonl"
 # mean_keep object|clutter: the mean keep probability of these patches (clutter.json lists them) under the trained prompt
 mean_keep() {
     places=$(tr -d '\n' <pictures/clutter.json | sed "s/.*\"$1\": \[\([^]]*\)\].*/\1/")
-    ammpl-mask --model "$clip" --prompt ammpl.safetensors --out last.png --json --quiet pictures/base/test/*/000.png |
+    ammpl-mask --model "$clip" --prompt ammpl.safetensors --out last.png --force --json --quiet pictures/base/test/*/000.png |
         sed 's/.*"keep": \[\([^]]*\)\].*/\1/' |
         awk -F', ' -v places="$places" '
             { n = split(places, place, ", "); for (i = 1; i <= n; i++) { sum += $(place[i] + 1); count++ } }

@@ -11,13 +11,14 @@
 static struct {
     struct list prompts;
     const char *out, *class_name;
-    int draw, json;
+    int draw, json, force;
 } opt;
 
 static const struct flag flags[] = {
     {"prompt", FLAG_LIST, &opt.prompts, "FILE",
      "an AMMPL prompt; several (of several steps, say) give a column group each"},
     {"out", FLAG_TEXT, &opt.out, "FIGURE.png", "the figure to write"},
+    {"force", FLAG_SWITCH, &opt.force, NULL, "overwrite the figure if it exists"},
     {"class", FLAG_TEXT, &opt.class_name, "NAME", "whose map, mask and padding to draw; else the predicted class"},
     {"draw", FLAG_COUNT, &opt.draw, "N", "which of the evaluation draws to show as the mask (0)"},
     {"json", FLAG_SWITCH, &opt.json, NULL,
@@ -211,7 +212,13 @@ static bool check_usage(struct app *app, const struct list *images)
         return app_usage(app, "--out is missing");
     if (images->count == 0)
         return app_usage(app, "no pictures given");
-    return true;
+    for (size_t i = 0; i < images->count; i++)
+        if (same_file(opt.out, images->item[i]))
+            return app_usage(app, "--out %s is one of the pictures", opt.out);
+    for (size_t i = 0; i < opt.prompts.count; i++)
+        if (same_file(opt.out, opt.prompts.item[i]))
+            return app_usage(app, "--out %s is one of the prompts", opt.out);
+    return app_may_write(app, "out", opt.out, opt.force);
 }
 
 static void run(struct app *app, const struct list *images)

@@ -46,19 +46,17 @@ static const struct program program = {
 
 /* ---- before: nothing that exists is lost, nothing is found out only after an hour ---- */
 
-static bool may_write(struct app *app, const char *flag, const char *path)
+/* The files that a run writes and reads are different ones; only --checkpoint may be the state that --resume reads. */
+static bool distinct(struct app *app)
 {
-    if (path == NULL)
-        return true;
-    if (access(path, F_OK) == 0 && !opt.force && opt.resume == NULL)
-        return app_fail(app, "--%s %s exists; --force overwrites it", flag, path);
-    char *folder = allocate(strlen(path) + 2);
-    size_t n = (size_t)(base_name(path) - path);
-    memcpy(folder, n == 0 ? "." : path, n == 0 ? 1 : n);
-    bool ok =
-        access(folder, W_OK) == 0 || app_fail(app, "--%s %s: the folder %s cannot be written to", flag, path, folder);
-    free(folder);
-    return ok;
+    const struct {
+        const char *flag, *path;
+    } file[] = {{"out", opt.out}, {"log", opt.log}, {"checkpoint", opt.checkpoint}, {"resume", opt.resume}, {"init", opt.init}};
+    for (int i = 0; i < 3; i++)
+        for (int k = i + 1; k < 5; k++)
+            if (same_file(file[i].path, file[k].path) && !(i == 2 && k == 3) && !(i == 0 && k == 4))
+                return app_usage(app, "--%s and --%s are the same file", file[i].flag, file[k].flag);
+    return true;
 }
 
 static bool check_usage(struct app *app, const struct list *operands, ammpl_method *method)
@@ -75,8 +73,13 @@ static bool check_usage(struct app *app, const struct list *operands, ammpl_meth
         return app_usage(app, "--method: %s", ammpl_last_error());
     if (opt.checkpoint_every != 0 && opt.checkpoint == NULL)
         return app_usage(app, "--checkpoint-every needs --checkpoint");
-    return may_write(app, "out", opt.out) && may_write(app, "checkpoint", opt.checkpoint) &&
-           may_write(app, "log", opt.log);
+    if (opt.test && !data_has_part(&opt.data, "test"))
+        return app_fail(app, "--test: %s has no test part", opt.data.dir != NULL ? opt.data.dir : opt.data.split);
+    /* A resumed run goes on with its own log and state; its prompt was not there before, unless it was interrupted. */
+    bool go_on = opt.force || opt.resume != NULL;
+    return distinct(app) && app_may_write(app, "out", opt.out, go_on) &&
+           app_may_write(app, "checkpoint", opt.checkpoint, opt.force || same_file(opt.checkpoint, opt.resume)) &&
+           app_may_write(app, "log", opt.log, go_on);
 }
 
 /* ---- the prompt to start from ---- */
@@ -188,10 +191,6 @@ static bool test(struct app *app, ammpl_prompt *prompt)
 {
     ammpl_dataset *data = NULL;
     ammpl_metrics m = {.struct_size = sizeof m};
-    if (!data_has_part(&opt.data, "test")) {
-        app_say(app, "--test: %s has no test part\n", opt.data.dir);
-        return true;
-    }
     ammpl_status status = AMMPL_OK;
     bool ok = data_open(app, &opt.data, "test", &data) && data_match(app, prompt, &data);
     if (ok) {

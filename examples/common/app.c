@@ -1,10 +1,14 @@
 /* app.c - what every program does first. */
 #include "app.h"
 
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "list.h"
 #include "progress.h"
 
 static void log_line(void *user, ammpl_level level, const char *message)
@@ -18,6 +22,7 @@ static void log_line(void *user, ammpl_level level, const char *message)
 
 bool app_open(struct app *app, const struct program *program, int argc, char **argv, struct list *operands)
 {
+    signal(SIGXFSZ, SIG_IGN); /* a file that may grow no further is then an error with a sentence */
     *app = (struct app){.program = program, .backend = "cpu", .report = stderr};
     const struct flag common[] = {
         {"model", FLAG_TEXT, &app->model_path, "PATH", "the CLIP: a .safetensors file, or a folder that holds one"},
@@ -137,4 +142,33 @@ int64_t app_model_int(const struct app *app, ammpl_query query)
 {
     int64_t value = 0;
     return ammpl_model_get_int(app->model, query, &value) == AMMPL_OK ? value : 0;
+}
+
+bool app_may_write(struct app *app, const char *flag, const char *path, bool overwrite)
+{
+    struct stat info;
+    if (path == NULL)
+        return true;
+    if (path[0] == '\0')
+        return app_usage(app, "--%s is empty", flag);
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
+        return app_fail(app, "--%s %s: is not a regular file", flag, path);
+    if (access(path, F_OK) == 0 && !overwrite)
+        return app_fail(app, "--%s %s exists; --force overwrites it", flag, path);
+    char *folder = allocate(strlen(path) + 2);
+    size_t n = (size_t)(base_name(path) - path);
+    memcpy(folder, n == 0 ? "." : path, n == 0 ? 1 : n);
+    bool ok =
+        access(folder, W_OK) == 0 || app_fail(app, "--%s %s: the folder %s cannot be written to", flag, path, folder);
+    free(folder);
+    return ok;
+}
+
+bool same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    if (a == NULL || b == NULL)
+        return false;
+    return strcmp(a, b) == 0 ||
+           (stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
 }

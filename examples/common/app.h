@@ -43,6 +43,11 @@ bool app_fail(struct app *app, const char *format, ...) __attribute__((format(pr
 bool app_usage(struct app *app, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* True unless the status is an error; then the library's sentence is the line. */
 bool app_check(struct app *app, ammpl_status status);
+/* Before any work: the path (NULL: nothing to write) is no device or folder, is new or may be overwritten, its folder is
+ * writable.  False after one line on standard error. */
+bool app_may_write(struct app *app, const char *flag, const char *path, bool overwrite);
+/* Two names of one file; NULL is no file. */
+bool same_file(const char *a, const char *b);
 /* A line of the report, unless --quiet. */
 void app_say(struct app *app, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 void *allocate(size_t bytes)
 {
@@ -60,6 +61,11 @@ void list_split(struct list *list, const char *text)
 int list_read(struct list *list, const char *path)
 {
     static const char byte_order_mark[] = "\xef\xbb\xbf";
+    struct stat info;
+    if (stat(path, &info) != 0)
+        return errno;
+    if (!S_ISREG(info.st_mode)) /* /dev/zero has no end */
+        return EINVAL;
     FILE *file = fopen(path, "r");
     if (file == NULL)
         return errno;

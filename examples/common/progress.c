@@ -125,6 +125,7 @@ void interrupt_watch(ammpl_session *session)
     watched = session;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGHUP, &action, NULL);
 }
 
 bool interrupt_seen(void)

@@ -45,8 +45,8 @@ ammpl_status ammpli_take(ammpli_engine *e, size_t bytes, void **out)
         return ammpli_fail(AMMPL_E_MEMORY, "out of memory: a step would need more bytes than can be addressed");
     bytes = (bytes + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN;
     if (a->count == 0 || a->block[a->count - 1].size - a->used < bytes) {
-        /* Doubling keeps the number of blocks small while the first step finds out how much it needs. */
-        size_t size = a->count ? a->block[a->count - 1].size : ARENA_FIRST;
+        /* Doubling, so that the last block soon holds a whole chunk: a release across blocks gives back the last one only. */
+        size_t size = a->count ? 2 * a->block[a->count - 1].size : ARENA_FIRST;
         TRY(add_block(e, bytes > size ? bytes : size));
     }
     *out = a->block[a->count - 1].base + a->used;

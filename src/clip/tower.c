@@ -267,13 +267,24 @@ ammpl_status ammpli_patch_embed(ammpli_engine *e, const float *pixels, int64_t n
     return AMMPL_OK;
 }
 
+/* CLIP reads the first EOT; one written in the text itself ends it. */
+static int64_t read_length(const int32_t *ids, size_t len, int32_t eot)
+{
+    int64_t n = 0;
+    while (n + 1 < (int64_t)len && ids[n] != eot)
+        n++;
+    return n + 1;
+}
+
 ammpl_status ammpli_text_features(ammpli_engine *e, int32_t *const *ids, const size_t *len, int64_t n, float *feature)
 {
     const ammpl_model *m = e->model;
     int64_t T = 0, max_len = 0, l = m->text.width;
+    int32_t eot = ammpli_tokenizer_eot(m->tokenizer);
     for (int64_t i = 0; i < n; i++) {
-        T += (int64_t)len[i];
-        max_len = (int64_t)len[i] > max_len ? (int64_t)len[i] : max_len;
+        int64_t rows = read_length(ids[i], len[i], eot);
+        T += rows;
+        max_len = rows > max_len ? rows : max_len;
     }
     int32_t *host = ammpli_alloc(e->ctx, (size_t)(2 * T + 2 * n + 1), sizeof *host);
     if (!host)
@@ -281,7 +292,7 @@ ammpl_status ammpli_text_features(ammpli_engine *e, int32_t *const *ids, const s
     int32_t *id = host, *position = id + T, *start = position + T, *read = start + n + 1, row = 0;
     for (int64_t i = 0; i < n; i++) {
         start[i] = row;
-        for (size_t j = 0; j < len[i]; j++, row++) {
+        for (int64_t j = 0, rows = read_length(ids[i], len[i], eot); j < rows; j++, row++) {
             id[row] = ids[i][j];
             position[row] = (int32_t)j;
         }

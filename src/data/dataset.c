@@ -19,7 +19,7 @@ ammpl_status ammpli_check_class_names(ammpl_context *ctx, const char *what, cons
     ammpl_status status = AMMPL_OK;
     for (size_t i = 0; i < n && status == AMMPL_OK; i++) {
         sorted[i] = names[i];
-        if (!names[i] || !*names[i])
+        if (!names[i] || !names[i][strspn(names[i], " \t\r\n_")]) /* `_` reads as a space */
             status = ammpli_fail(AMMPL_E_ARGUMENT, "%s: class %zu has an empty name", what, i);
     }
     if (status == AMMPL_OK)

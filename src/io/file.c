@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -138,7 +139,7 @@ static void sync_folder(const char *path, size_t folder, char *scratch, size_t c
 
 #define EXISTS "%s: exists already, and overwriting was not asked for"
 
-ammpl_status ammpli_file_write(ammpl_context *ctx, const char *path, const void *data, size_t size, bool overwrite)
+static ammpl_status write_file(ammpl_context *ctx, const char *path, const void *data, size_t size, bool overwrite)
 {
     struct stat st;
     const char *slash = strrchr(path, '/');
@@ -176,5 +177,24 @@ ammpl_status ammpli_file_write(ammpl_context *ctx, const char *path, const void 
         sync_folder(path, folder, temp, cap);
 end:
     ammpli_free(ctx, temp);
+    return status;
+}
+
+/* A link's target is replaced, not the link; what is no regular file (a device, a folder, a pipe) is never replaced. */
+ammpl_status ammpli_file_write(ammpl_context *ctx, const char *path, const void *data, size_t size, bool overwrite)
+{
+    struct stat st;
+    size_t n = strlen(path);
+    if (!overwrite || n == 0 || path[n - 1] == '/' || lstat(path, &st) != 0)
+        return write_file(ctx, path, data, size, overwrite);
+    char *target = S_ISLNK(st.st_mode) ? realpath(path, NULL) : NULL;
+    if (S_ISLNK(st.st_mode) && !target)
+        return ammpli_fail(AMMPL_E_IO, "%s: is a link that leads nowhere: %s", path, strerror(errno));
+    ammpl_status status = AMMPL_OK;
+    if (stat(target ? target : path, &st) == 0 && !S_ISREG(st.st_mode))
+        status = ammpli_fail(AMMPL_E_IO, "%s: is not a regular file, so it is not overwritten", path);
+    if (status >= 0)
+        status = write_file(ctx, target ? target : path, data, size, overwrite);
+    free(target);
     return status;
 }

@@ -172,6 +172,9 @@ static ammpl_status infer(ammpl_prompt *p, const ammpli_st *st)
     if (!ctx || ctx->rank < 2 || ctx->rank > 3)
         return ammpli_fail(AMMPL_E_FORMAT, "%s: an ammpl prompt needs a tensor ctx of 2 axes (shared) or 3 (one per class)",
                            ammpli_st_name(st));
+    if (ctx->rank == 3 && ctx->shape[0] != (int64_t)p->classes) /* before memory is taken for all the others */
+        return ammpli_fail(AMMPL_E_SHAPE, "%s: tensor ctx is of %lld classes, its metadata name %zu", ammpli_st_name(st),
+                           (long long)ctx->shape[0], p->classes);
     if (!ammpli_config_is_set(p->config, AMMPL_OPT_SCOPE))
         TRY(ammpli_config_set_string(p->config, AMMPL_OPT_SCOPE, ctx->rank == 3 ? "class" : "shared"));
     if (!ammpli_config_is_set(p->config, AMMPL_OPT_N_CTX))
@@ -194,7 +197,8 @@ static int32_t conditioning(const ammpl_prompt *p)
     ammpli_ammpl_options o;
     if (ammpli_ammpl_options_of(p, &o) < 0)
         return 0;
-    bool own_picture = o.mask && (o.per_class || ammpli_text_informs_image(&o));
+    bool some_masked = o.candidates > 0 && o.candidates < (int64_t)p->classes;
+    bool own_picture = o.mask && (o.per_class || ammpli_text_informs_image(&o) || some_masked);
     return (o.interaction ? 1 : 0) | (own_picture ? 2 : 0);
 }
 
@@ -238,7 +242,7 @@ static ammpl_status predict(ammpl_session *s, const ammpl_prompt *p, const float
             }
         }
         for (int64_t i = 0; i < B * C && sum; i++)
-            out[i] = (float)log(fmax(sum[i] / (double)draws, 1e-300));
+            out[i] = (float)log(sum[i] / (double)draws < 1e-300 ? 1e-300 : sum[i] / (double)draws); /* NaN stays NaN */
     }
 done:
     ammpli_free(p->ctx, sum);

@@ -174,6 +174,11 @@ static ammpl_status choose_candidates(run *r)
     TRY_GOTO(done, e->ops->gemm(e->stream, 1, B, C, E, 1, x, 0, 0, r->z0, 1, 0, 0, similarity, 0));
     TRY_GOTO(done, e->ops->download(e->stream, host, similarity, (size_t)(B * C) * sizeof *host));
     ammpli_arena_release(e, mark);
+    for (int64_t i = 0; i < B * C; i++)
+        if (!isfinite(host[i])) {
+            status = ammpli_fail(AMMPL_E_NUMERIC, "an image's features are not finite; the pixels hold NaN or infinity");
+            goto done;
+        }
     for (int64_t b = 0; b < B; b++) {
         for (int32_t i = 0; i < C; i++)
             order[i] = (ranked){host[b * C + i], i};

@@ -1,4 +1,5 @@
 /* prompt.c - what is learned: named tensors with gradients, class names, the options in force. */
+#include "data/dataset.h"
 #include "method/method.h"
 
 #include <math.h>
@@ -44,16 +45,7 @@ static ammpl_status copy_names(ammpl_context *ctx, const char *const *names, siz
 {
     *name_out = NULL;
     *hash_out = NULL;
-    if (n == 0)
-        return ammpli_fail(AMMPL_E_ARGUMENT, "a prompt needs at least one class name");
-    for (size_t i = 0; i < n; i++) {
-        if (!names[i] || !names[i][strspn(names[i], " \t\r\n_")])
-            return ammpli_fail(AMMPL_E_ARGUMENT, "class %zu has an empty name; give it one", i);
-        for (size_t j = 0; j < i; j++)
-            if (strcmp(names[i], names[j]) == 0)
-                return ammpli_fail(AMMPL_E_ARGUMENT, "classes %zu and %zu are both called \"%.200s\"; names must differ", j, i,
-                                   names[i]);
-    }
+    TRY(ammpli_check_class_names(ctx, "prompt", names, n));
     char **name = ammpli_alloc(ctx, n, sizeof *name);
     uint32_t *hash = ammpli_alloc(ctx, n, sizeof *hash);
     bool ok = name && hash;

@@ -221,13 +221,13 @@ static ammpl_status read_tensor(ammpl_prompt *p, size_t i, const ammpli_st *st, 
 }
 
 /* The tensors that the options call for, then whatever else the file holds, carried along. */
-static ammpl_status read_tensors(ammpl_prompt *p, const ammpli_st *st, const ammpl_config *cfg)
+static ammpl_status read_tensors(ammpl_prompt *p, const ammpli_st *st, const ammpl_config *cfg, bool changed)
 {
     for (size_t i = 0; i < p->tensors; i++) {
         const ammpli_st_tensor *from = ammpli_st_find(st, p->tensor[i].name);
         if (from) {
             TRY(read_tensor(p, i, st, from));
-        } else if (cfg) { /* options given beside the file may call for more than it has */
+        } else if (changed) { /* options given beside the file call for more than it has */
             ammpli_log(p->ctx, AMMPL_LEVEL_INFO, "%s has no tensor %s: it starts at its initial value", ammpli_st_name(st),
                        p->tensor[i].name);
             TRY(ammpli_prompt_initialise(p, i, (uint64_t)ammpli_config_int(cfg, AMMPL_OPT_SEED)));
@@ -263,7 +263,8 @@ static ammpl_status read_template(ammpl_prompt *p, const ammpli_st *st)
     return status;
 }
 
-static ammpl_status read_options(ammpl_prompt *p, const ammpli_st *st, const ammpl_config *cfg)
+/* The file's options, then those set in cfg; *changed: one of them says something else than the file. */
+static ammpl_status read_options(ammpl_prompt *p, const ammpli_st *st, const ammpl_config *cfg, bool *changed)
 {
     for (const char *const *name = p->method->options; *name; name++) {
         const char *value = ammpli_st_meta(st, *name);
@@ -276,6 +277,10 @@ static ammpl_status read_options(ammpl_prompt *p, const ammpli_st *st, const amm
         }
     }
     TRY(p->method->infer(p, st));
+    for (const char *const *name = p->method->options; cfg && *name; name++) {
+        bool given = ammpli_config_is_set(cfg, ammpli_option_by_name(*name)->id);
+        *changed |= given && strcmp(ammpli_config_text(cfg, *name), ammpli_config_text(p->config, *name)) != 0;
+    }
     return cfg ? ammpli_config_merge(p->config, cfg) : AMMPL_OK;
 }
 
@@ -298,9 +303,10 @@ ammpl_status ammpli_prompt_load(const ammpl_model *m, const ammpli_st *st, const
     ammpl_status status;
     TRY_GOTO(done, read_classes(m->ctx, st, &json, &names, &n));
     TRY_GOTO(done, ammpli_prompt_new(m, method, names, n, &p));
-    TRY_GOTO(done, read_options(p, st, cfg));
+    bool changed = false;
+    TRY_GOTO(done, read_options(p, st, cfg, &changed));
     TRY_GOTO(done, method->define(p));
-    TRY_GOTO(done, read_tensors(p, st, cfg));
+    TRY_GOTO(done, read_tensors(p, st, cfg, changed));
     TRY_GOTO(done, method->bind(p));
     *out = p;
     p = NULL;

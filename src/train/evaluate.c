@@ -67,6 +67,7 @@ ammpl_status ammpli_session_evaluate(ammpl_session *s, const ammpl_prompt *p, co
         return ammpli_fail(AMMPL_E_ARGUMENT, "the data set has no images");
     /* Inference gains from larger batches; `batch` is the training batch and counts only where it is set. */
     int64_t batch = ammpli_config_is_set(cfg, AMMPL_OPT_BATCH) ? ammpli_config_int(cfg, AMMPL_OPT_BATCH) : 32;
+    batch = batch < (int64_t)ds->count ? batch : (int64_t)ds->count;
     bool skip_bad = ammpli_config_int(cfg, AMMPL_OPT_SKIP_BAD) != 0;
     size_t C = p->classes;
     int64_t R = m->preprocess.size, count = 3 * R * R, n = (int64_t)ds->count;
@@ -123,12 +124,13 @@ ammpl_status ammpli_session_evaluate(ammpl_session *s, const ammpl_prompt *p, co
         if (step + 1 == steps && fn)
             fn(user, &progress);
     }
-    if (metrics.samples == 0 && status >= 0) {
+    if (metrics.samples == 0 && status == AMMPL_OK) {
         status = ammpli_fail(AMMPL_E_IMAGE, "none of the %lld images could be read", (long long)n);
         goto done;
     }
-    metrics.loss = loss_sum / (double)metrics.samples;
-    metrics.accuracy = (double)metrics.correct / (double)metrics.samples;
+    double samples = metrics.samples > 0 ? (double)metrics.samples : 1; /* cancelled before the first */
+    metrics.loss = loss_sum / samples;
+    metrics.accuracy = (double)metrics.correct / samples;
     metrics.macro_f1 = macro_f1(&c, C);
     *out = metrics;
 done:

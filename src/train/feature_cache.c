@@ -13,6 +13,7 @@ struct ammpli_feature_cache {
     ammpl_session *session;
     const ammpl_dataset *data;
     int64_t embed;
+    int64_t count;  /* pictures when the cache was made */
     float *feature; /* [count,E] */
     bool *have;     /* [count] */
     /* with a folder: */
@@ -64,7 +65,7 @@ static void digest_one(void *arg, int64_t i, int worker)
 /* Takes from the file what it has of these pictures. */
 static ammpl_status take_known(ammpli_feature_cache *c, const ammpli_st *st)
 {
-    int64_t count = (int64_t)c->data->count;
+    int64_t count = c->count;
     digest_job job = {c->data, c->digest, c->have};
     ammpli_parallel(c->ctx->pool, count, digest_one, &job);
     ammpl_status status = AMMPL_OK;
@@ -99,10 +100,10 @@ static void open_folder(ammpli_feature_cache *c, const char *folder)
 static ammpl_status write_all(const ammpli_feature_cache *c)
 {
     size_t n = 0;
-    ammpli_feature_entry *list = ammpli_alloc(c->ctx, c->data->count, sizeof *list);
+    ammpli_feature_entry *list = ammpli_alloc(c->ctx, (size_t)c->count, sizeof *list);
     if (!list)
         return AMMPL_E_MEMORY;
-    for (size_t i = 0; i < c->data->count; i++)
+    for (int64_t i = 0; i < c->count; i++)
         if (c->have[i]) {
             ammpli_digest_text(&c->digest[i], list[n].name);
             list[n++].feature = c->feature + (int64_t)i * c->embed;
@@ -138,6 +139,7 @@ ammpl_status ammpli_feature_cache_create(ammpl_session *s, const ammpl_dataset *
     if (!c)
         return AMMPL_E_MEMORY;
     *c = (ammpli_feature_cache){.ctx = ctx, .session = s, .data = ds, .embed = s->model->embed};
+    c->count = (int64_t)ds->count;
     c->feature = ammpli_alloc(ctx, ds->count, (size_t)c->embed * sizeof *c->feature);
     c->have = ammpli_alloc(ctx, ds->count, sizeof *c->have);
     c->digest = folder[0] ? ammpli_alloc(ctx, ds->count, sizeof *c->digest) : NULL;

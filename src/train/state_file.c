@@ -14,15 +14,15 @@ enum { RUN_OPTIONS = sizeof run_options / sizeof run_options[0] };
 static const char *const moment_name[2] = {"momentum.", "second_moment."};
 
 /* FNV-1a over labels and ids: tells other data apart. */
-static void data_signature(const ammpl_dataset *ds, char text[64])
+static void data_signature(const ammpl_dataset *ds, int64_t count, char text[64])
 {
     uint64_t h = 14695981039346656037u;
-    for (size_t i = 0; i < ds->count; i++) {
+    for (int64_t i = 0; i < count; i++) {
         const uint32_t word[2] = {(uint32_t)ds->item[i].label, ds->item[i].id};
         for (size_t b = 0; b < sizeof word; b++)
             h = (h ^ ((const unsigned char *)word)[b]) * 1099511628211u;
     }
-    snprintf(text, 64, "%zu images, %016" PRIx64, ds->count, h);
+    snprintf(text, 64, "%" PRId64 " images, %016" PRIx64, count, h);
 }
 
 /* The counters, by name. */
@@ -56,7 +56,7 @@ static ammpl_status collect(ammpl_trainer *t, ammpli_st_writer *w, float **value
         snprintf(name, sizeof name, "train.%s", run_options[i]);
         TRY(ammpli_st_writer_meta(w, name, ammpli_config_text(t->config, run_options[i])));
     }
-    data_signature(t->data, text);
+    data_signature(t->data, t->count, text);
     TRY(ammpli_st_writer_meta(w, "data", text));
     counter c[COUNTERS];
     counters_of(t, c);
@@ -121,7 +121,10 @@ static ammpl_status check_run(const ammpl_trainer *t, const ammpli_st *st)
     if (!format || strcmp(format, "ammpl-state") != 0)
         return ammpli_fail(AMMPL_E_FORMAT, "%s is not a training state: its metadata say format = %.40s, expected ammpl-state",
                            ammpli_st_name(st), format ? format : "nothing");
-    TRY(check_same(st, "version", "1"));
+    const char *version = ammpli_st_meta(st, "version");
+    if (!version || strcmp(version, "1") != 0)
+        return ammpli_fail(AMMPL_E_VERSION, "%s has state format version %.20s; this library reads version 1", ammpli_st_name(st),
+                           version ? version : "nothing");
     TRY(check_same(st, "method", p->method->name));
     for (const char *const *option = p->method->options; *option; option++)
         TRY(check_same(st, *option, ammpli_config_text(p->config, *option)));
@@ -130,7 +133,7 @@ static ammpl_status check_run(const ammpl_trainer *t, const ammpli_st *st)
         TRY(check_same(st, name, ammpli_config_text(t->config, run_options[i])));
     }
     TRY(ammpli_prompt_check_origin(p, st));
-    data_signature(t->data, text);
+    data_signature(t->data, t->count, text);
     return check_same(st, "data", text);
 }
 
@@ -161,7 +164,8 @@ static ammpl_status read_counters(ammpl_trainer *t, const ammpli_st *st, int64_t
             return ammpli_fail(AMMPL_E_FORMAT, "%s: its metadata \"%s\" should be a number", ammpli_st_name(st), name);
     }
     bool sane = integer[0] >= 0 && integer[0] <= t->steps && integer[1] >= 0 && integer[1] <= t->epochs && integer[2] >= 0 &&
-                integer[2] < (int64_t)t->data->count && integer[3] >= 0 && integer[4] >= 0;
+                integer[2] < t->count && integer[3] >= 0 && integer[3] <= integer[0] && integer[4] >= 0 && integer[4] <= t->count &&
+                integer[0] == ammpli_trainer_steps_before(t, integer[1], integer[2]);
     return sane ? AMMPL_OK
                 : ammpli_fail(AMMPL_E_FORMAT, "%s: its counters (step %lld, epoch %lld, image %lld) are not those of this run",
                               ammpli_st_name(st), (long long)integer[0], (long long)integer[1], (long long)integer[2]);

@@ -34,6 +34,7 @@ struct ammpl_trainer {
     ammpl_config *config;
     ammpl_optimizer *optimizer;
     ammpli_feature_cache *cache; /* NULL where image features can change */
+    int64_t count; /* images when the trainer was made: later ones do not take part */
     int64_t epochs, batch, accumulate;
     bool shuffle, drop_last, skip_bad, augment;
     uint64_t seed;
@@ -50,6 +51,8 @@ void ammpli_trainer_release(ammpl_trainer *t);
 ammpl_status ammpli_trainer_step(ammpl_trainer *t, ammpl_progress *progress);
 ammpl_status ammpli_train(ammpl_session *s, ammpl_prompt *p, const ammpl_dataset *ds, const ammpl_config *cfg,
                           ammpl_progress_fn fn, void *user);
+/* Optimizer steps before image `next` of an epoch. */
+int64_t ammpli_trainer_steps_before(const ammpl_trainer *t, int64_t epoch, int64_t next);
 void ammpli_trainer_order(ammpl_trainer *t); /* the order of the epoch at work */
 /* state_file.c */
 ammpl_status ammpli_trainer_save(const ammpl_trainer *t, const char *path);

@@ -6,14 +6,20 @@
 /* Images that an epoch uses: all, or whole batches only. */
 static int64_t images_per_epoch(const ammpl_trainer *t)
 {
-    int64_t n = (int64_t)t->data->count;
+    int64_t n = t->count;
     return t->drop_last && n >= t->batch ? n / t->batch * t->batch : n;
+}
+
+int64_t ammpli_trainer_steps_before(const ammpl_trainer *t, int64_t epoch, int64_t next)
+{
+    int64_t per_step = t->batch * t->accumulate;
+    return epoch * ((images_per_epoch(t) + per_step - 1) / per_step) + (next + per_step - 1) / per_step;
 }
 
 /* Fisher-Yates from the listed order, keyed by seed and epoch. */
 void ammpli_trainer_order(ammpl_trainer *t)
 {
-    int64_t n = (int64_t)t->data->count;
+    int64_t n = t->count;
     for (int64_t i = 0; i < n; i++)
         t->order[i] = (int32_t)i;
     for (int64_t i = n - 1; t->shuffle && i > 0; i--) {
@@ -77,6 +83,7 @@ ammpl_status ammpli_trainer_create(ammpl_session *s, ammpl_prompt *p, const ammp
     t->session = ammpli_session_hold(s);
     t->prompt = ammpli_prompt_hold(p);
     t->data = ammpli_dataset_hold((ammpl_dataset *)ds);
+    t->count = (int64_t)ds->count;
     t->epochs = ammpli_config_int(cfg, AMMPL_OPT_EPOCHS);
     t->batch = ammpli_config_int(cfg, AMMPL_OPT_BATCH);
     t->accumulate = ammpli_config_int(cfg, AMMPL_OPT_ACCUMULATE);
@@ -92,7 +99,7 @@ ammpl_status ammpli_trainer_create(ammpl_session *s, ammpl_prompt *p, const ammp
     if (cfg)
         TRY_GOTO(fail, ammpli_config_merge(t->config, cfg));
     TRY_GOTO(fail, ammpli_optimizer_create(p, t->config, &t->optimizer));
-    t->order = ammpli_alloc(p->ctx, ds->count, sizeof *t->order);
+    t->order = ammpli_alloc(p->ctx, (size_t)t->count, sizeof *t->order);
     if (!t->order) {
         status = AMMPL_E_MEMORY;
         goto fail;
@@ -228,6 +235,10 @@ ammpl_status ammpli_trainer_step(ammpl_trainer *t, ammpl_progress *progress)
     double loss, rate;
     ammpl_status status;
     TRY_GOTO(done, load_step(t, count, &d));
+    if (d.n == 0 && t->epoch_images == 0 && t->next + count >= images_per_epoch(t)) {
+        status = ammpli_fail(AMMPL_E_IMAGE, "none of the %lld training images could be read", (long long)t->count);
+        goto done;
+    }
     TRY_GOTO(done, gradients(t, &d, &loss));
     ammpli_optimizer_set_epoch(t->optimizer, t->epoch);
     rate = t->optimizer->rate[0];
@@ -263,8 +274,8 @@ ammpl_status ammpli_train(ammpl_session *s, ammpl_prompt *p, const ammpl_dataset
                           ammpl_progress_fn fn, void *user)
 {
     ammpl_trainer *t;
-    TRY(ammpli_trainer_create(s, p, ds, cfg, &t));
     atomic_store(&s->cancel, 0);
+    TRY(ammpli_trainer_create(s, p, ds, cfg, &t));
     ammpl_status status;
     for (;;) {
         ammpl_progress progress;

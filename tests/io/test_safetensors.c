@@ -362,7 +362,7 @@ START_TEST(saves_atomically)
     ck_ok(ammpli_st_writer_save(w, path, true));
     ck_assert_int_eq(entries(folder), 1);
     ammpli_st_writer_destroy(w);
-    ck_status(ammpli_file_write(ctx, folder, "x", 1, true), AMMPL_E_IO, "this name"); /* a folder stands there */
+    ck_status(ammpli_file_write(ctx, folder, "x", 1, true), AMMPL_E_IO, "regular"); /* a folder stands there */
     ck_status(ammpli_file_write(ctx, "/nonexistent/p", "x", 1, true), AMMPL_E_IO, "folder");
     ck_status(ammpli_file_write(ctx, "/tmp/", "x", 1, true), AMMPL_E_IO, "name of a file");
     ck_assert_int_eq(symlink("nowhere", strcat(folder, "/link")), 0); /* a dangling link is something, too */

@@ -254,6 +254,55 @@ START_TEST(chunks)
 }
 END_TEST
 
+/* A limit bounds what a step takes; before blocks doubled, every chunk added one and the peak rose instead. */
+START_TEST(limit_bounds_memory)
+{
+    uint64_t taken[2];
+    for (int k = 0; k < 2; k++) {
+        fixture f;
+        open_fixture(&f, "class_wide", k ? 300000 : 0);
+        unsigned long long before = atomic_load(&f.ctx->memory_now);
+        atomic_store(&f.ctx->memory_peak, before);
+        run_batch(&f, 0, NULL);
+        taken[k] = atomic_load(&f.ctx->memory_peak) - before;
+        close_fixture(&f);
+    }
+    ck_assert_msg(taken[1] <= taken[0], "without a limit %llu bytes, with one %llu", (unsigned long long)taken[0],
+                  (unsigned long long)taken[1]);
+}
+END_TEST
+
+/* NaN pixels are an error in every evaluation mode, the averaging one included, and with candidates to be ranked. */
+START_TEST(nan_pixels)
+{
+    static const char *const modes[] = {"expected", "threshold", "sample", "mean:3"};
+    fixture f;
+    float logits[IMAGES * 8];
+    open_fixture(&f, _i ? "shared_candidates" : "shared_default", 0);
+    f.images[17] = NAN;
+    for (size_t k = 0; k < sizeof modes / sizeof modes[0]; k++) {
+        ck_ok(ammpli_config_set_text(f.prompt->config, "evaluation", modes[k]));
+        f.prompt->revision++;
+        ck_status(ammpli_session_predict(f.session, f.prompt, f.images, IMAGES, logits), AMMPL_E_NUMERIC, "finite");
+    }
+    close_fixture(&f);
+}
+END_TEST
+
+/* With candidates some classes see the masked picture and some the plain one: there is no one feature per image. */
+START_TEST(candidates_condition_images)
+{
+    fixture f;
+    float out[IMAGES * 64];
+    open_fixture(&f, "shared_mask_padding", 0);
+    ck_ok(ammpli_session_encode_images(f.session, f.prompt, f.images, IMAGES, out));
+    ck_ok(ammpli_config_set_text(f.prompt->config, "candidates", "2"));
+    ck_assert_int_eq(f.prompt->method->conditioning(f.prompt) & 2, 2);
+    ck_status(ammpli_session_encode_images(f.session, f.prompt, f.images, IMAGES, out), AMMPL_E_STATE, "predict");
+    close_fixture(&f);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("ammpl");
@@ -262,6 +311,9 @@ int main(void)
     tcase_add_loop_test(c, golden_step, 0, VARIANTS);
     tcase_add_loop_test(c, golden_training, 0, VARIANTS);
     tcase_add_loop_test(c, chunks, 0, VARIANTS);
+    tcase_add_test(c, limit_bounds_memory);
+    tcase_add_loop_test(c, nan_pixels, 0, 2);
+    tcase_add_test(c, candidates_condition_images);
     suite_add_tcase(s, c);
     return test_main(s);
 }

@@ -86,6 +86,11 @@ static void refused(const nano *n, file f, ammpl_status status, const char *word
     ammpl_prompt *p = n->prompt;
     ck_status(ammpli_prompt_load_memory(n->model, f.bytes, f.size, NULL, &p), status, word);
     ck_assert_ptr_null(p);
+    ammpl_config *nothing_set; /* as programs pass it: no reason to accept more */
+    ck_ok(ammpli_config_create(n->ctx, &nothing_set));
+    ck_status(ammpli_prompt_load_memory(n->model, f.bytes, f.size, nothing_set, &p), status, word);
+    ck_assert_ptr_null(p);
+    ammpli_config_destroy(nothing_set);
     free(f.bytes);
 }
 
@@ -348,7 +353,7 @@ START_TEST(wrong_metadata)
         {"classes", NULL, AMMPL_E_FORMAT, "classes"}, {"classes", "cat", AMMPL_E_FORMAT, "classes"},
         {"classes", "[\"cat\"", AMMPL_E_FORMAT, "classes"}, {"classes", "{}", AMMPL_E_FORMAT, "classes"},
         {"classes", "[]", AMMPL_E_ARGUMENT, "at least one"}, {"classes", "[\"cat\",3]", AMMPL_E_FORMAT, "class 1"},
-        {"classes", "[\"cat\",\"cat\"]", AMMPL_E_ARGUMENT, "both"}, {"classes", "[\"cat\",\"\"]", AMMPL_E_ARGUMENT, "empty"},
+        {"classes", "[\"cat\",\"cat\"]", AMMPL_E_ARGUMENT, "twice"}, {"classes", "[\"cat\",\"\"]", AMMPL_E_ARGUMENT, "empty"},
         {"classes", "[\"the quick brown fox jumps over the lazy dog\"]", AMMPL_E_RANGE, "quick brown"},
         {"probe", "[1,2,3]", AMMPL_E_FORMAT, "16 numbers"}, {"probe", "7", AMMPL_E_FORMAT, "probe"},
         {"probe", "[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,\"x\"]", AMMPL_E_FORMAT, "16 numbers"},
