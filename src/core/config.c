@@ -20,7 +20,7 @@ static const ammpl_option_info table[] = {
 };
 #undef OPTION
 
-enum { COUNT = sizeof table / sizeof *table, TEXT_CAP = 48 };
+enum { COUNT = sizeof table / sizeof *table, TEXT_CAP = AMMPLI_NUMBER_CAP };
 
 typedef struct config_value {
     bool set;
@@ -73,27 +73,28 @@ static size_t index_of(ammpl_option id)
 
 /* ---- numbers as text, whatever locale the host program runs in (the "C" locale always exists) ---- */
 
-static bool parse_double(const char *text, double *v)
+bool ammpli_parse_double(const char *text, double *v)
 {
     locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0), old = uselocale(c);
     char *end;
     *v = strtod(text, &end);
     bool ok = end != text && *end == '\0' && !strchr(" \t\n\v\f\r", *text);
     uselocale(old);
-    freelocale(c);
+    if (c)
+        freelocale(c);
     return ok;
 }
 
-/* The shorter of 9 and 17 digits that gives the same number back. */
-static void print_double(char text[TEXT_CAP], double v)
+void ammpli_print_double(char text[AMMPLI_NUMBER_CAP], double v)
 {
     double back;
     locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0), old = uselocale(c);
     snprintf(text, TEXT_CAP, "%.9g", v);
-    if (!parse_double(text, &back) || back != v)
+    if (!ammpli_parse_double(text, &back) || back != v)
         snprintf(text, TEXT_CAP, "%.17g", v);
     uselocale(old);
-    freelocale(c);
+    if (c)
+        freelocale(c);
 }
 
 static bool parse_int(const char *text, bool suffix, int64_t *v)
@@ -132,10 +133,10 @@ static ammpl_status check_range(const ammpl_option_info *o, double v)
     char low[TEXT_CAP], high[TEXT_CAP];
     if (v >= o->min && v <= o->max) /* false for NaN */
         return AMMPL_OK;
-    print_double(low, o->min);
+    ammpli_print_double(low, o->min);
     if (o->max == LARGE)
         return ammpli_fail(AMMPL_E_RANGE, "option %s: must be at least %s", o->name, low);
-    print_double(high, o->max);
+    ammpli_print_double(high, o->max);
     return ammpli_fail(AMMPL_E_RANGE, "option %s: must be in %s..%s", o->name, low, high);
 }
 
@@ -262,7 +263,7 @@ ammpl_status ammpli_config_set_float(ammpl_config *cfg, ammpl_option id, double 
     char text[TEXT_CAP];
     TRY(find(id, AMMPL_TYPE_FLOAT, AMMPL_TYPE_FLOAT, "a number", &i));
     TRY(check_range(&table[i], v));
-    print_double(text, v + 0.0); /* -0 becomes 0 */
+    ammpli_print_double(text, v + 0.0); /* -0 becomes 0 */
     return store(cfg, i, 0, v + 0.0, text);
 }
 
@@ -296,7 +297,7 @@ ammpl_status ammpli_config_set_text(ammpl_config *cfg, const char *name, const c
             return ammpli_fail(AMMPL_E_OPTION, "option %s: \"%.64s\" is none of true,false,on,off,1,0,yes,no", o->name, value);
         return ammpli_config_set_int(cfg, o->id, i);
     case AMMPL_TYPE_FLOAT:
-        if (!parse_double(value, &f))
+        if (!ammpli_parse_double(value, &f))
             return ammpli_fail(AMMPL_E_OPTION, "option %s: \"%.64s\" is not a number", o->name, value);
         return ammpli_config_set_float(cfg, o->id, f);
     default:
@@ -362,7 +363,7 @@ double ammpli_config_float(const ammpl_config *cfg, ammpl_option id)
         return 0;
     if (cfg && cfg->value[i].set)
         return cfg->value[i].f;
-    parse_double(table[i].def, &v);
+    ammpli_parse_double(table[i].def, &v);
     return v;
 }
 

@@ -28,6 +28,12 @@ size_t ammpli_option_count(void);
 const ammpl_option_info *ammpli_option_at(size_t i);
 const ammpl_option_info *ammpli_option_by_name(const char *name); /* '-' and '_' are the same; NULL when unknown */
 
+/* Numbers as text whatever locale the host program runs in: the whole text, or false; the shorter of 9 and 17 digits that
+ * gives the same number back. */
+enum { AMMPLI_NUMBER_CAP = 48 };
+bool ammpli_parse_double(const char *text, double *v);
+void ammpli_print_double(char text[AMMPLI_NUMBER_CAP], double v);
+
 /* nearest.c: the entry of list[n] with the smallest edit distance to `word` (for "did you mean"). */
 const char *ammpli_nearest(const char *word, const char *const *list, size_t n);
 

@@ -65,7 +65,7 @@ static ammpl_status collect(ammpl_trainer *t, ammpli_st_writer *w, float **value
         if (c[i].integer)
             snprintf(text, sizeof text, "%" PRId64, *c[i].integer);
         else
-            snprintf(text, sizeof text, "%.17g", *c[i].real);
+            ammpli_print_double(text, *c[i].real);
         TRY(ammpli_st_writer_meta(w, name, text));
     }
     int64_t total = 0;
@@ -158,9 +158,8 @@ static ammpl_status read_counters(ammpl_trainer *t, const ammpli_st *st, int64_t
         const char *text = ammpli_st_meta(st, name);
         if (text && c[i].integer)
             integer[i] = strtoll(text, &end, 10);
-        else if (text)
-            real[i] = strtod(text, &end);
-        if (!text || end == text || *end)
+        bool number = text && (c[i].integer ? end != text && !*end : ammpli_parse_double(text, &real[i]));
+        if (!number)
             return ammpli_fail(AMMPL_E_FORMAT, "%s: its metadata \"%s\" should be a number", ammpli_st_name(st), name);
     }
     bool sane = integer[0] >= 0 && integer[0] <= t->steps && integer[1] >= 0 && integer[1] <= t->epochs && integer[2] >= 0 &&
