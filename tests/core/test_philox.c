@@ -272,7 +272,7 @@ static void check_shuffle(const char *rest)
     SCAN(rest, 3, "%llx %d %d", &seed, &epoch, &n);
     read_list(rest + end, n, want);
     ammpl_dataset data = {.count = (size_t)n};
-    ammpl_trainer t = {.data = &data, .order = order, .shuffle = true, .seed = seed, .epoch = epoch};
+    ammpl_trainer t = {.data = &data, .count = n, .order = order, .shuffle = true, .seed = seed, .epoch = epoch};
     ammpli_trainer_order(&t);
     for (int i = 0; i < n; i++)
         ck_assert_msg(order[i] == want[i], "%s: place %d holds %d", rest, i, order[i]);
