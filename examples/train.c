@@ -149,8 +149,8 @@ static bool after_step(struct app *app, const ammpl_trainer *trainer, const ammp
     return opt.snapshot_every == 0 || done % (uint64_t)opt.snapshot_every != 0 || save_snapshot(app, prompt, done);
 }
 
-/* Steps until the end, Ctrl-C or a failure; *finished says which of the first two. */
-static bool train(struct app *app, ammpl_trainer *trainer, const ammpl_prompt *prompt, bool *finished)
+/* Steps until the end, Ctrl-C or a failure; *finished says which of the first two, *steps how many were done here. */
+static bool train(struct app *app, ammpl_trainer *trainer, const ammpl_prompt *prompt, bool *finished, uint64_t *steps)
 {
     struct step_log log;
     ammpl_progress p = {.struct_size = sizeof p};
@@ -164,6 +164,7 @@ static bool train(struct app *app, ammpl_trainer *trainer, const ammpl_prompt *p
         status = ammpl_trainer_step(trainer, &p);
         if (status != AMMPL_OK)
             break;
+        ++*steps;
         ok = after_step(app, trainer, prompt, &log, &p);
     }
     progress_clear();
@@ -185,6 +186,13 @@ static bool save(struct app *app, const ammpl_trainer *trainer, const ammpl_prom
                         opt.checkpoint != NULL ? opt.checkpoint : "");
     app_say(app, "saved %s\n", opt.out);
     return true;
+}
+
+/* What was learned before a failure is not lost with it. */
+static void rescue(struct app *app, const ammpl_prompt *prompt)
+{
+    if (ammpl_prompt_save_file(prompt, opt.out, opt.force || opt.resume != NULL) == AMMPL_OK)
+        app_say(app, "the prompt as it was before that is in %s\n", opt.out);
 }
 
 static bool test(struct app *app, ammpl_prompt *prompt)
@@ -220,8 +228,12 @@ static bool run(struct app *app, ammpl_method method)
     if (ok) {
         app_ready(app);
         describe(app, prompt, data);
-        ok = train(app, trainer, prompt, &finished) && save(app, trainer, prompt, finished) &&
-             keep_report(app, prompt, &start) && (!opt.test || test(app, prompt));
+        uint64_t steps = 0;
+        ok = train(app, trainer, prompt, &finished, &steps);
+        if (!ok && steps > 0)
+            rescue(app, prompt);
+        ok = ok && save(app, trainer, prompt, finished) && keep_report(app, prompt, &start) &&
+             (!opt.test || test(app, prompt));
     }
     free(start.value);
     ammpl_trainer_destroy(trainer);
