@@ -282,10 +282,13 @@ ammpl_status ammpli_config_set_text(ammpl_config *cfg, const char *name, const c
     double f;
     if (!o) {
         const char *names[COUNT];
-        for (size_t k = 0; k < COUNT; k++)
+        char list[COUNT * 20] = "";
+        for (size_t k = 0, used = 0; k < COUNT; k++) {
             names[k] = table[k].name;
-        return ammpli_fail(AMMPL_E_OPTION, "there is no option \"%.64s\"; did you mean %s? ammpl_option_describe lists all", name,
-                           ammpli_nearest(name, names, COUNT));
+            used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", k ? ", " : "", names[k]);
+        }
+        return ammpli_fail(AMMPL_E_OPTION, "there is no option \"%.64s\"; did you mean %s? All are: %s", name,
+                           ammpli_nearest(name, names, COUNT), list);
     }
     switch (o->type) {
     case AMMPL_TYPE_INT:

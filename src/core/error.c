@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 /* The one writable variable of the library besides what handles own (allow-listed in tests). */
-static _Thread_local char error_text[768];
+static _Thread_local char error_text[1024];
 
 ammpl_status ammpli_fail(ammpl_status status, const char *fmt, ...)
 {

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
-enum { MAX_TEXT = 64 << 20, MAX_MERGES = 1 << 20 };
+enum { MAX_TEXT = 64 << 20, MAX_MERGES = 1 << 20, CLIP_VOCABULARY = 49408 };
 
 static const char SOT[] = "<|startoftext|>", EOT[] = "<|endoftext|>";
 
@@ -236,6 +236,10 @@ static ammpl_status survey(vocab_reader *r, bool by_rule)
             AMMPL_E_SHAPE,
             "%s has %zu merges, and the model's token table of %lld rows needs %zu; take the model's own vocabulary",
             r->name, r->count, (long long)r->vocab_size, wanted);
+    /* CLIP's own file has more than its model reads; anywhere else that is a sign of another model's vocabulary. */
+    if (by_rule && r->count > wanted && r->vocab_size != CLIP_VOCABULARY)
+        ammpli_log(r->t->ctx, AMMPL_LEVEL_WARN, "%s has %zu merges and the model reads the first %zu: is it the model's own vocabulary?",
+                   r->name, r->count, wanted);
     if (by_rule)
         r->count = wanted;
     if (r->count > MAX_MERGES)
