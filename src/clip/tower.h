@@ -1,36 +1,86 @@
 /* tower.h - the frozen towers as differentiable functions: rows in, features out, gradients of the rows back.
  *
- * A pass is one run of sequences.  With keep, what backward needs stays in the arena: per block and row its input, QKV, the
- * attention's output and the MLP's pre-activation (9 D floats for a hidden width of 4 D); the rest is recomputed.
+ * A pass is one run of sequences through a range of blocks.  Prompt tokens sit in slots: rows that are overwritten before
+ * a block.  With keep, what backward needs stays in the arena: per block and row its input, QKV, the attention's output
+ * and the MLP's pre-activation (9 D floats for a hidden width of 4 D); the rest is recomputed.
  */
 #ifndef AMMPLI_TOWER_H
 #define AMMPLI_TOWER_H
 
 #include "clip/engine.h"
 
+/* Rows that prompt tokens take (methods.md 5.5, 5.7, 5.10).  All arrays of int32 are backend memory. */
+typedef struct ammpli_slots {
+    int64_t n;            /* slots of all sequences; 0: none */
+    const int32_t *row;   /* [n] the rows */
+    const int32_t *token; /* [n] which prompt token goes there */
+    const int32_t *other; /* [T-n] all other rows, ascending */
+    const float *const *prompt; /* [layers] host: tokens [.,D] that overwrite the slots before block i; NULL: what stands there
+                                 * carries on */
+    int64_t first;        /* blocks before this one take no prompt */
+    bool drop;            /* nobody reads the slots behind the last block of the pass */
+} ammpli_slots;
+
 typedef struct ammpli_pass {
     const ammpli_tower *tower;
+    int64_t from, to; /* blocks from..to-1 */
     int64_t B, T, max_len;
     const int32_t *start; /* [B+1] backend memory */
     const int32_t *read;  /* [B] the row that becomes the feature, backend memory */
+    ammpli_slots slots;
     bool keep;
-    float *saved;    /* per block x [T,D], qkv [T,3D], attention [T,D], MLP pre-activation [T,F]; only with keep */
-    float *embedded; /* [T,D] image only: before ln_pre */
-    float *last;     /* [B,D] the read rows after the last block */
+    float *saved; /* per block x [T,D], qkv [T,3D], attention [T,D], MLP pre-activation [rows that go on, F]; only with keep */
+    float *last;  /* [B,D] the read rows after the last block; only where that belongs to the pass */
+    /* images only */
+    const int32_t *patch_row, *position; /* [n*P] rows of the patches, their places */
+    float *embedded;                     /* [T,D] before ln_pre */
 } ammpli_pass;
 
 /* Bytes of backend memory that one sequence of `len` rows takes with keep, and without. */
 size_t ammpli_pass_bytes(const ammpli_tower *tower, int64_t len, bool keep);
 
-/* Text: B, T, max_len, start, read and keep are set; x [T,l] are the input rows, positions added; overwritten.
- * feature [B,E], not normalised.  What the pass keeps is taken from the arena. */
-ammpl_status ammpli_text_forward(ammpli_engine *e, ammpli_pass *pass, float *x, float *feature);
-ammpl_status ammpli_text_backward(ammpli_engine *e, const ammpli_pass *pass, const float *dfeature, float *dx);
+/* ---- blocks.c ---- */
 
-/* Image: token [n,P,W] are the patches' embeddings, without positions.  feature [n,E], not normalised. */
-ammpl_status ammpli_image_forward(ammpli_engine *e, ammpli_pass *pass, const float *token, int64_t n, bool keep,
-                                  float *feature);
-ammpl_status ammpli_image_backward(ammpli_engine *e, const ammpli_pass *pass, const float *dfeature, float *dtoken);
+/* Takes pass->saved and last, once everything else of the pass is set: what outlives ammpli_blocks_forward. */
+ammpl_status ammpli_pass_take(ammpli_engine *e, ammpli_pass *pass);
+/* Blocks from..to-1 on x [T,D], in place.  Where the last block is the tower's, only pass->last is computed and x is
+ * undefined (shortcut 3). */
+ammpl_status ammpli_blocks_forward(ammpli_engine *e, const ammpli_pass *pass, float *x);
+/* dx [T,D]: the gradient behind the pass (ignored where the pass ends in dlast [B,D], the gradient of pass->last, which is
+ * overwritten) becomes that of the first block's input.  Adds to dprompt[i] [.,D], like slots.prompt (NULL, or an entry
+ * NULL: not wanted).  Rows of dx that a prompt overwrote before the first block are undefined. */
+ammpl_status ammpli_blocks_backward(ammpli_engine *e, const ammpli_pass *pass, float *dlast, float *dx, float *const *dprompt);
+/* feature [B,E] = ln_post(last) projection^T, not normalised; dfeature [B,E] to dlast [B,D]. */
+ammpl_status ammpli_feature_forward(ammpli_engine *e, const ammpli_pass *pass, float *feature);
+ammpl_status ammpli_feature_backward(ammpli_engine *e, const ammpli_pass *pass, const float *dfeature, float *dlast);
+
+/* ---- tower.c ---- */
+
+/* Text: B, T, max_len, start, read, keep and slots (all zero: none) are set; x [T,l] are the input rows, positions added;
+ * overwritten.  feature [B,E].  What the pass keeps is taken from the arena. */
+ammpl_status ammpli_text_forward(ammpli_engine *e, ammpli_pass *pass, float *x, float *feature);
+ammpl_status ammpli_text_backward(ammpli_engine *e, const ammpli_pass *pass, const float *dfeature, float *dx,
+                                  float *const *dprompt);
+
+/* Visual prompts: V tokens at the end of every image's sequence. */
+typedef struct ammpli_visual {
+    int64_t V;
+    const float *const *prompt; /* [layers] host: [V,W] before block i; NULL: those that stand there carry on */
+    bool raw;                   /* prompt[0] enters behind ln_pre (DPT's repository), else before it (VPT, IVLP, MaPLe) */
+} ammpli_visual;
+/* Image: token [n,P,W] are the patches' embeddings, without positions; visual may be NULL.  feature [n,E]. */
+ammpl_status ammpli_image_forward(ammpli_engine *e, ammpli_pass *pass, const float *token, int64_t n, const ammpli_visual *visual,
+                                  bool keep, float *feature);
+/* dtoken [n,P,W] is overwritten (NULL: not wanted); adds to dprompt, [layers] like visual->prompt. */
+ammpl_status ammpli_image_backward(ammpli_engine *e, const ammpli_pass *pass, const float *dfeature, float *dtoken,
+                                   const ammpli_visual *visual, float *const *dprompt);
+
+/* The parts of it, for methods that stop between blocks.  A pass over n images of N = P + 1 rows (CLS first) and V slots;
+ * `own`: the slots of image i read tokens i*V.. of the prompts, else all images the same V. */
+ammpl_status ammpli_image_layout(ammpli_engine *e, ammpli_pass *pass, int64_t n, int64_t V, bool own);
+/* pass->embedded [T,W] (the caller's) = [CLS | patches] + positions and first_prompt in the slots (NULL: zeros); x [T,W] =
+ * ln_pre of it. */
+ammpl_status ammpli_image_embed(ammpli_engine *e, ammpli_pass *pass, const float *token, const float *first_prompt, float *x);
 
 /* pixels [n,3,R,R] to patch embeddings [n,P,W]. */
 ammpl_status ammpli_patch_embed(ammpli_engine *e, const float *pixels, int64_t n, float *token);

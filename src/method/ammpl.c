@@ -162,7 +162,7 @@ static ammpl_status initialise(const ammpl_prompt *p, const ammpli_tensor *t, ui
 
 static ammpl_status bind(ammpl_prompt *p)
 {
-    return ammpli_text_plan_context(p, context_tokens(p));
+    return ammpli_text_plan_context(p, &(ammpli_context_form){.M = context_tokens(p)});
 }
 
 /* M, scope and shift stand in the tensors' shapes. */

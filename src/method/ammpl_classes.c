@@ -107,7 +107,7 @@ ammpl_status ammpli_class_side_backward(ammpl_session *s, const ammpl_prompt *p,
         }
     }
     if (dz)
-        TRY(ammpli_text_stage_backward(s, &c->text, dz, ammpli_grad_of(p, grad, "ctx"), NULL));
+        TRY(ammpli_text_stage_backward(s, &c->text, dz, ammpli_grad_of(p, grad, "ctx"), NULL, NULL));
     ammpli_arena_release(e, mark);
     return AMMPL_OK;
 }

@@ -416,7 +416,8 @@ static ammpl_status pictures_backward(run *r, ammpli_encodes *en, ammpli_image_s
         TRY(ammpli_take_zeros(e, pads * e->model->image.width, dpad_row));
     if (en->n == 0)
         return AMMPL_OK;
-    return ammpli_image_stage_backward(r->s, stage, dx, en->pi, ammpli_grad_of(r->p, grad, "mask_prob"), *dpad_row);
+    ammpli_image_gradient d = {.pi = en->pi, .prob = ammpli_grad_of(r->p, grad, "mask_prob"), .pad = *dpad_row};
+    return ammpli_image_stage_backward(r->s, stage, dx, &d);
 }
 
 static ammpl_status backward(run *r, const float *dlogits, float *const *grad)
@@ -437,7 +438,7 @@ static ammpl_status backward(run *r, const float *dlogits, float *const *grad)
     if (o->interaction) {
         float *dshift;
         TRY(ammpli_take_zeros(e, r->shift_rows * l, &dshift));
-        TRY(ammpli_text_stage_backward(r->s, &r->text, dz, ammpli_grad_of(r->p, grad, "ctx"), dshift));
+        TRY(ammpli_text_stage_backward(r->s, &r->text, dz, ammpli_grad_of(r->p, grad, "ctx"), dshift, NULL));
         TRY(shift_backward(r, dshift, grad, dfirst));
     }
     if (o->mask) {

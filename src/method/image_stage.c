@@ -1,4 +1,4 @@
-/* image_stage.c - images with masked and padded patches, forward and backward in bounded memory.
+/* image_stage.c - images with masked and padded patches or with prompts, forward and backward in bounded memory.
  *
  * The patch embedding is linear (shortcut 7): a masked image is a selection among rows that are already embedded, and its
  * gradients are products of rows.  No masked picture is ever made.
@@ -7,7 +7,7 @@
 
 /* Index arrays of encodes from..to-1 in backend memory. */
 typedef struct chunk_index {
-    int32_t *image, *mask, *pad;
+    int32_t *image, *mask, *pad, *zero;
 } chunk_index;
 
 static ammpl_status upload_index(ammpli_engine *e, const ammpli_image_stage *t, int64_t from, int64_t to, chunk_index *out)
@@ -18,6 +18,10 @@ static ammpl_status upload_index(ammpli_engine *e, const ammpli_image_stage *t, 
         TRY(ammpli_take_ints(e, t->mi + from, to - from, &out->mask));
     if (t->pad)
         TRY(ammpli_take_ints(e, t->ki + from, to - from, &out->pad));
+    if (t->added) {
+        TRY(ammpli_take(e, (size_t)(to - from) * sizeof(int32_t), (void **)&out->zero));
+        RUN(zero, out->zero, (size_t)(to - from) * sizeof(int32_t));
+    }
     return AMMPL_OK;
 }
 
@@ -33,7 +37,9 @@ static ammpl_status encode(ammpli_engine *e, ammpli_image_stage *t, int64_t from
         RUN(mask_mix_forward, token, t->mask, index->mask, t->image, index->image, t->pad, index->pad, n, P, W);
     else
         RUN(rows_copy, token, NULL, t->image, index->image, n, P * W);
-    return ammpli_image_forward(e, &t->pass, token, n, keep, feature);
+    if (t->added)
+        RUN(rows_add, token, NULL, t->added, index->zero, n, P * W);
+    return ammpli_image_forward(e, &t->pass, token, n, t->visual, keep, feature);
 }
 
 ammpl_status ammpli_image_stage_forward(ammpl_session *s, ammpli_image_stage *t)
@@ -59,8 +65,7 @@ ammpl_status ammpli_image_stage_forward(ammpl_session *s, ammpli_image_stage *t)
     return AMMPL_OK;
 }
 
-ammpl_status ammpli_image_stage_backward(ammpl_session *s, ammpli_image_stage *t, const float *dx, const int32_t *pi, float *dprob,
-                                         float *dpad)
+ammpl_status ammpli_image_stage_backward(ammpl_session *s, ammpli_image_stage *t, const float *dx, const ammpli_image_gradient *d)
 {
     ammpli_engine *e = &s->engine;
     const ammpl_model *m = e->model;
@@ -69,19 +74,26 @@ ammpl_status ammpli_image_stage_backward(ammpl_session *s, ammpli_image_stage *t
         int64_t to = from + t->chunk < t->n ? from + t->chunk : t->n, n = to - from;
         ammpli_mark mark = ammpli_arena_mark(e);
         chunk_index index;
-        float *feature, *dtoken, *dm;
-        int32_t *prob;
+        float *feature, *dtoken = NULL;
         TRY(upload_index(e, t, from, to, &index));
-        TRY(ammpli_take_ints(e, pi + from, n, &prob));
         TRY(ammpli_take_floats(e, n * E, &feature));
         if (!t->kept)
             TRY(encode(e, t, from, to, &index, true, feature));
-        TRY(ammpli_take_floats(e, n * P * W, &dtoken));
-        TRY(ammpli_take_floats(e, n * P, &dm));
+        if (t->mask || d->added)
+            TRY(ammpli_take_floats(e, n * P * W, &dtoken));
         RUN(l2norm_backward, feature, dx + from * E, t->x + from * E, t->norm + from, n, E);
-        TRY(ammpli_image_backward(e, &t->pass, feature, dtoken));
-        RUN(mask_mix_backward, dm, dpad, dtoken, t->mask, index.mask, t->image, index.image, t->pad, index.pad, t->blend, n, P, W);
-        RUN(rows_add, dprob, prob, dm, NULL, n, P);
+        TRY(ammpli_image_backward(e, &t->pass, feature, dtoken, t->visual, d->visual));
+        if (t->mask) {
+            float *dm;
+            int32_t *prob;
+            TRY(ammpli_take_ints(e, d->pi + from, n, &prob));
+            TRY(ammpli_take_floats(e, n * P, &dm));
+            RUN(mask_mix_backward, dm, d->pad, dtoken, t->mask, index.mask, t->image, index.image, t->pad, index.pad, t->blend, n, P,
+                W);
+            RUN(rows_add, d->prob, prob, dm, NULL, n, P);
+        }
+        if (d->added)
+            RUN(rows_add, d->added, index.zero, dtoken, NULL, n, P * W);
         ammpli_arena_release(e, mark);
     }
     return AMMPL_OK;

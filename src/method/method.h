@@ -19,11 +19,12 @@ typedef struct ammpli_tensor {
     float *value, *grad; /* [shape], backend memory */
 } ammpli_tensor;
 
-/* What the text tower reads for each class: "CONTEXT NAME." cut at EOT, with gaps where learned context goes. */
+/* What the text tower reads for each class: "CONTEXT NAME." cut at EOT, with M gaps where learned context goes. */
 typedef struct ammpli_text_plan {
     int64_t n, T, max_len, M; /* classes, rows, longest, context tokens */
     int32_t *start;           /* [n+1] host */
     int32_t *read;            /* [n] EOT row within all rows, host */
+    int32_t *gap;             /* [n*M] rows of the gaps, host */
     float *base;              /* [T,l] backend: token + position, position alone in the gaps */
 } ammpli_text_plan;
 
@@ -117,8 +118,16 @@ ammpl_status ammpli_prompt_check_origin(const ammpl_prompt *p, const ammpli_st *
 ammpl_status ammpli_prompt_write_into(const ammpl_prompt *p, const char *format, ammpli_st_writer *w, float **host);
 
 /* text_plan.c */
-/* "CONTEXT NAME." for every class with M learned tokens in place of the context (contract.md, methods.md 4.1). */
-ammpl_status ammpli_text_plan_context(ammpl_prompt *p, int64_t M);
+/* How learned tokens and fixed words stand around a class's name (methods.md 5.2, 5.7). */
+enum { AMMPLI_POSITION_END, AMMPLI_POSITION_MIDDLE, AMMPLI_POSITION_FRONT };
+typedef struct ammpli_context_form {
+    int64_t M; /* learned tokens */
+    int32_t position; /* of the learned tokens' block: end = before the name, front = behind it, middle = around it */
+    const int32_t *fixed; /* words of the context that are not learned: between learned tokens and name */
+    int64_t fixed_count;
+} ammpli_context_form;
+/* "CONTEXT NAME." for every class with learned tokens in the context's place (contract.md, methods.md 4.1). */
+ammpl_status ammpli_text_plan_context(ammpl_prompt *p, const ammpli_context_form *form);
 void ammpli_text_plan_free(ammpl_prompt *p);
 /* class name as the text tower reads it: `_` becomes a space. New string. */
 char *ammpli_spoken_name(ammpl_context *ctx, const char *name);

@@ -102,7 +102,7 @@ static ammpl_status encode_plain(ammpl_session *s, const float *pixels, int64_t 
         TRY(ammpli_take_floats(e, B * E, &unit));
         TRY(ammpli_take_floats(e, B, &norm));
         TRY(ammpli_patch_embed(e, device, B, token));
-        TRY(ammpli_image_forward(e, &pass, token, B, false, feature));
+        TRY(ammpli_image_forward(e, &pass, token, B, NULL, false, feature));
         RUN(l2norm_forward, unit, norm, feature, B, E);
         RUN(download, out + from * E, unit, (size_t)(B * E) * sizeof *out);
     }

@@ -25,6 +25,8 @@ typedef struct ammpli_text_stage {
     bool per_class;
     const float *shift;      /* [.,l] added to every context token of sequence i, from row shift_of[i]; or NULL */
     const int32_t *shift_of; /* [n] host */
+    const float *const *deep; /* [layers] host: [M,l] in the context's place before block i (methods.md 5.7), or NULL */
+    bool raw;                /* z are the features as they are */
     bool backward;           /* backward will follow */
     float *z, *norm;         /* [n,E] normalised features, [n] their lengths before */
     /* inside */
@@ -36,17 +38,19 @@ typedef struct ammpli_text_stage {
 
 /* Fills z and norm (taken from the arena). */
 ammpl_status ammpli_text_stage_forward(ammpl_session *s, ammpli_text_stage *t);
-/* Adds to dctx (like ctx) and to dshift (like shift; NULL without one). */
+/* Adds to dctx (like ctx), to dshift (like shift; NULL without one) and to ddeep (like deep; NULL without). */
 ammpl_status ammpli_text_stage_backward(ammpl_session *s, ammpli_text_stage *t, const float *dz /*[n,E]*/, float *dctx,
-                                        float *dshift);
+                                        float *dshift, float *const *ddeep);
 
-/* ---- image_stage.c: encode i is image ii[i] under mask mi[i] with pad ki[i] ---- */
+/* ---- image_stage.c: encode i is image ii[i] under mask mi[i] with pad ki[i], or as it is, with what prompts add ---- */
 typedef struct ammpli_image_stage {
     int64_t n;
     const float *image;      /* [B,P,W] patch embeddings, backend */
     const float *mask;       /* [.,P] backend; NULL: the plain image */
     const float *pad;        /* [K,W] patch embedding of each pad; NULL: zero */
     const int32_t *ii, *mi, *ki; /* [n] host */
+    const float *added;      /* [P,W] embedding of a pixel prompt, added to every image's; NULL: none (no masks with it) */
+    const ammpli_visual *visual; /* prompt tokens; NULL: none */
     bool backward;
     float blend;             /* of mask_mix_backward */
     float *x, *norm;         /* [n,E], [n] */
@@ -57,9 +61,16 @@ typedef struct ammpli_image_stage {
 } ammpli_image_stage;
 
 ammpl_status ammpli_image_stage_forward(ammpl_session *s, ammpli_image_stage *t);
-/* Adds to dprob [.,P] at row pi[i], and to dpad (like pad; NULL without one).  The mask is there. */
+/* Where the gradients of a stage's inputs are added; NULL: not wanted. */
+typedef struct ammpli_image_gradient {
+    const int32_t *pi; /* [n] host: row of dprob that encode i's mask was drawn from */
+    float *prob;       /* [.,P]; wanted where there are masks */
+    float *pad;        /* like pad */
+    float *added;      /* [P,W] */
+    float *const *visual; /* [layers] like visual->prompt */
+} ammpli_image_gradient;
 ammpl_status ammpli_image_stage_backward(ammpl_session *s, ammpli_image_stage *t, const float *dx /*[n,E]*/,
-                                         const int32_t *pi /*[n] host*/, float *dprob, float *dpad);
+                                         const ammpli_image_gradient *d);
 
 /* How many of n sequences go at once, and whether what backward needs is kept (chunk = n then). */
 int64_t ammpli_stage_chunk(const ammpl_session *s, const ammpli_tower *tower, int64_t n, int64_t len, bool backward, bool *kept);

