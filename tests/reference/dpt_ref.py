@@ -32,7 +32,7 @@ class Dpt(Method):
     def select(self, plain):
         """Step 1: [B,K] classes, the K largest of s v0 Z' in descending order, ties in class order; v0 [B,d] normalised."""
         scores = self.clip.scale * plain @ self.z.T
-        ranked = scores.sort(1, descending=True, stable=True)
+        ranked = scores.sort(dim=1, descending=True, stable=True)
         gaps = ranked.values[:, :-1] - ranked.values[:, 1:]  # within the K and at their end
         if gaps[:, :self.top_k].numel():
             self.margins["selection"] = min(self.margins.get("selection", math.inf), gaps[:, :self.top_k].min().item())

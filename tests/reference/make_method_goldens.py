@@ -164,6 +164,9 @@ def suits(result, method, options):
     limits = {"relu": 2e-3, "selection": 2e-3}
     if any(method.margins[m] < limits[m] for m in method.margins):
         return False
+    on, seen = method.active
+    if seen and not 0.3 * seen < on < seen:
+        return False
     if options["method"] == "dpt" and int(options["top_k"]) < len(method.classes):
         change = 3 * int(options["guidance_epochs"])
         phases = [set(result["hits"][:change]), set(result["hits"][change:])]

@@ -107,6 +107,7 @@ class Method:
     def __init__(self, clip, tokenizer, classes, options):
         self.clip, self.tokenizer, self.classes, self.options = clip, tokenizer, classes, options
         self.margins = {}  # how close the run came to a discontinuity: name -> smallest distance
+        self.active = [0, 0]  # ReLU: active, seen
         self.prepare()
 
     def number(self, name):
@@ -166,6 +167,7 @@ class Cocoop(Method):
         hidden = v @ t["meta_net.linear1.weight"].T + t["meta_net.linear1.bias"]
         distance = hidden.detach().abs().min().item()
         self.margins["relu"] = min(self.margins.get("relu", math.inf), distance)
+        self.active = [self.active[0] + int((hidden > 0).sum()), self.active[1] + hidden.numel()]
         shift = torch.relu(hidden) @ t["meta_net.linear2.weight"].T + t["meta_net.linear2.bias"]  # [B,l]
         return torch.cat([self.compare(v[i:i + 1], self.text.encode(t["ctx"] + shift[i])) for i in range(len(v))])
 
