@@ -38,12 +38,15 @@ VPT = {"method": "vpt", "n_ctx_vision": "2", "depth_vision": "3", "variant": "ma
 IVLP = {"method": "ivlp", "n_ctx": "2", "ctx_init": PHOTO, "depth_text": "2", "n_ctx_vision": "3", "depth_vision": "4"}
 DLP = {**IVLP, "method": "dlp", "n_ctx": "4", "n_ctx_vision": "0", "depth_vision": "0"}
 MAPLE = {"method": "maple", "n_ctx": "2", "ctx_init": PHOTO, "depth": "2"}
-VP = {"method": "vp", "kind": "padding", "prompt_size": "4", "template": ["This is a photo of a {}"], "lr": 4, "weight_decay": 0, "warmup_steps": 4}
+VP = {"method": "vp", "kind": "padding", "prompt_size": "4", "template": ["This is a photo of a {}"], "lr": 4, "weight_decay": 0,
+      "warmup_steps": 4}
 # .002 and one warm-up epoch are written in DPT's code
-DPT = {"method": "dpt", "n_ctx": "3", "ctx_init": "", "n_ctx_vision": "2", "bottom_limit": "5", "top_k": "2", "guidance_epochs": "2", "aux_weight": "0.3",
-       "template": [TEMPLATE], "lr": 0.05, "warmup_epochs": 2, "warmup_lr": 0.004, "lr_text": "0.002", "warmup_epochs_text": "1"}
+DPT = {"method": "dpt", "n_ctx": "3", "ctx_init": "", "n_ctx_vision": "2", "bottom_limit": "5", "top_k": "2",
+       "guidance_epochs": "2", "aux_weight": "0.3", "template": [TEMPLATE], "lr": 0.05, "warmup_epochs": 2, "warmup_lr": 0.004,
+       "lr_text": "0.002", "warmup_epochs_text": "1"}
 VARIANTS = {
-    "zeroshot_single": {"method": "zeroshot", "template": [TEMPLATE]}, "zeroshot_ensemble": {"method": "zeroshot", "template": []},
+    "zeroshot_single": {"method": "zeroshot", "template": [TEMPLATE]},
+    "zeroshot_ensemble": {"method": "zeroshot", "template": []},  # the original's own eight
     **{f"coop_{'class_' if c == 'true' else ''}{p}": {**COOP, "position": p, "class_specific": c}
        for c in ("false", "true") for p in ("end", "middle", "front")},
     "coop_words": {**COOP, "n_ctx": "4", "ctx_init": PHOTO},
@@ -51,18 +54,22 @@ VARIANTS = {
     "vpt_shallow": {**VPT, "depth_vision": "1"}, "vpt_deep": VPT, "vpt_full": {**VPT, "depth_vision": "5"},
     "vpt_dpt": {**VPT, "depth_vision": "5", "variant": "dpt", "template": [TEMPLATE]},
     "dlp_deep": DLP, "dlp_full": {**DLP, "n_ctx": "2", "depth_text": "3"},
-    "ivlp_deep": IVLP, "ivlp_full": {**IVLP, "n_ctx": "3", "ctx_init": "", "depth_text": "3", "n_ctx_vision": "1", "depth_vision": "5"},
+    "ivlp_deep": IVLP,
+    "ivlp_full": {**IVLP, "n_ctx": "3", "ctx_init": "", "depth_text": "3", "n_ctx_vision": "1", "depth_vision": "5"},
     "maple_shallow": {**MAPLE, "depth": "1"}, "maple_deep": MAPLE, "maple_full": {**MAPLE, "n_ctx": "3", "depth": "3"},
-    "vp_padding": VP, "vp_fixed_patch": {**VP, "kind": "fixed_patch"}, "vp_random_patch": {**VP, "kind": "random_patch", "prompt_size": "5"},
+    "vp_padding": VP, "vp_fixed_patch": {**VP, "kind": "fixed_patch"},
+    "vp_random_patch": {**VP, "kind": "random_patch", "prompt_size": "5"},
     "dpt_one": DPT, "dpt_two": {**DPT, "bottom_limit": "4", "top_k": "3", "n_ctx_vision": "4"},
     "dpt_all": {**DPT, "bottom_limit": "3", "top_k": "5", "aux_weight": "1", "guidance_epochs": "3"},
 }
-TRAINERS = {  # method, variant: repository, module, class
-    "zeroshot_single": ("CoOp", "trainers.zsclip", "ZeroshotCLIP"), "zeroshot_ensemble": ("CoOp", "trainers.zsclip", "ZeroshotCLIP2"),
+MAPLES = "multimodal-prompt-learning"
+TRAINERS = {  # method, or variant where that decides: repository, module, class
+    "zeroshot_single": ("CoOp", "trainers.zsclip", "ZeroshotCLIP"),
+    "zeroshot_ensemble": ("CoOp", "trainers.zsclip", "ZeroshotCLIP2"),
     "coop": ("CoOp", "trainers.coop", "CoOp"), "cocoop": ("CoOp", "trainers.cocoop", "CoCoOp"),
-    "vpt": ("multimodal-prompt-learning", "trainers.vpt", "VPT"), "vpt_dpt": ("DPT", "trainers.VPT", "VPT"),
-    "dlp": ("multimodal-prompt-learning", "trainers.independentVL", "IVLP"), "ivlp": ("multimodal-prompt-learning", "trainers.independentVL", "IVLP"),
-    "maple": ("multimodal-prompt-learning", "trainers.maple", "MaPLe"), "vp": ("visual_prompting", None, None), "dpt": ("DPT", "trainers.DPT", "DPT"),
+    "vpt": (MAPLES, "trainers.vpt", "VPT"), "vpt_dpt": ("DPT", "trainers.VPT", "VPT"),
+    "dlp": (MAPLES, "trainers.independentVL", "IVLP"), "ivlp": (MAPLES, "trainers.independentVL", "IVLP"),
+    "maple": (MAPLES, "trainers.maple", "MaPLe"), "vp": ("visual_prompting", None, None), "dpt": ("DPT", "trainers.DPT", "DPT"),
 }
 RUN_NAMES = {*RUN, "warmup_steps"}
 
@@ -76,10 +83,12 @@ def place(trainer, method, name):
     elif stem in ("ctx", "meta_net"):
         path = "prompt_learner." + name
     elif stem == "text_ctx":
-        path = f"prompt_learner.compound_prompts_text.{int(tail) - 1}" if method == "maple" else f"text_encoder.transformer.resblocks.{tail}.VPT_shallow"
+        path = f"text_encoder.transformer.resblocks.{tail}.VPT_shallow"
+        if method == "maple":
+            path = f"prompt_learner.compound_prompts_text.{int(tail) - 1}"
     elif stem == "proj":
         layer, part = tail.split(".")
-        path = f"prompt_learner.proj.{part}" if layer == "0" else f"prompt_learner.compound_prompt_projections.{int(layer) - 1}.{part}"
+        path = "prompt_learner." + ("proj" if layer == "0" else f"compound_prompt_projections.{int(layer) - 1}") + "." + part
     elif stem == "cavpt":
         path = "image_encoder.transformer.extractor." + tail.replace("classifiers", "classfiers")
     elif method == "dpt" or method == "vpt_dpt":
@@ -164,7 +173,8 @@ def compare(folder, name, given, sizes, weights, tokenizer):
     start, want, columns = None, None, []
     for dtype in (torch.float32, torch.float64):
         x, y = torch.from_numpy(pixels).to(dtype), torch.tensor(LABELS)
-        with tempfile.NamedTemporaryFile(suffix=".pt") as checkpoint, original.repository(folder, source, dtype, text["width"], vision["width"]):
+        repository = original.repository(folder, source, dtype, text["width"], vision["width"])
+        with tempfile.NamedTemporaryFile(suffix=".pt") as checkpoint, repository:
             torch.save({n: torch.from_numpy(v).to(dtype) for n, v in weights.items()}, checkpoint.name)
             if kind == "vp":
                 room = size - int(options["prompt_size"])
@@ -172,7 +182,8 @@ def compare(folder, name, given, sizes, weights, tokenizer):
                 places[None] = philox.place(room, int(options["eval_seed"]), philox.PLACE_EVAL, 0)
                 trainer = original.VisualPrompting(options, run, size, CLASSES, checkpoint.name, steps, places)
             else:
-                trainer = original.make_trainer(module, title, original.configuration(options, run, size, DATASET), CLASSES, checkpoint.name)
+                cfg = original.configuration(options, run, size, DATASET)
+                trainer = original.make_trainer(module, title, cfg, CLASSES, checkpoint.name)
             if name == "zeroshot_ensemble":
                 options["template"] = list(trainer.templates)
             if want is None:

@@ -34,7 +34,8 @@ IVLP = {"method": "ivlp", "n_ctx": "2", "ctx_init": PHOTO, "depth_text": "2", "n
 MAPLE = {"method": "maple", "n_ctx": "2", "ctx_init": PHOTO, "depth": "2"}
 # two warm-ups, two rates, and the change of phase, all within the 4 epochs
 DPT = {"method": "dpt", **TEXT, "n_ctx_vision": "2", "bottom_limit": "5", "top_k": "2", "guidance_epochs": "2",
-       "aux_weight": "0.3", "template": ONE, "lr": 0.08, "warmup_epochs": 2, "warmup_lr": 0.004, "lr_text": "0.03", "warmup_epochs_text": "1"}
+       "aux_weight": "0.3", "template": ONE, "lr": 0.08, "warmup_epochs": 2, "warmup_lr": 0.004, "lr_text": "0.03",
+       "warmup_epochs_text": "1"}
 
 VARIANTS = {
     "zeroshot_single": {"method": "zeroshot", "template": ["a photo of {}, a cat."]},

@@ -47,8 +47,9 @@ class Anything(types.ModuleType):
 
 
 def stubs():
-    names = ["torchvision", "torchvision.transforms", "torchvision.datasets", "tqdm", "wandb", "packaging", "torch.utils.tensorboard",
-             "dassl.data", "dassl.modeling", "dassl.evaluation", "dassl.engine.da", "dassl.engine.dg", "dassl.engine.ssl"]
+    names = ["torchvision", "torchvision.transforms", "torchvision.datasets", "tqdm", "wandb", "packaging",
+             "torch.utils.tensorboard", "dassl.data", "dassl.modeling", "dassl.evaluation", "dassl.engine.da",
+             "dassl.engine.dg", "dassl.engine.ssl"]
     out = {name: Anything(name) for name in names}
     out["packaging"].version = types.SimpleNamespace(parse=lambda text: tuple(int(n) for n in re.findall(r"\d+", text)[:3]))
     out["tqdm"].tqdm = lambda iterable, *a, **k: iterable
@@ -135,19 +136,20 @@ def configuration(options, run, size, dataset):
     n, init = int(options.get("n_ctx", 0)), options.get("ctx_init", "")
     vision = {"N_CTX_VISION": int(options.get("n_ctx_vision", 0)), "PROMPT_DEPTH_VISION": int(options.get("depth_vision", 0))}
     words = {"N_CTX": n, "CTX_INIT": init, "PREC": "fp32"}
-    optim = Node(NAME="sgd", LR=run["lr"], WEIGHT_DECAY=run["weight_decay"], MOMENTUM=run["momentum"], SGD_DAMPNING=0, SGD_NESTEROV=False,
-                 RMSPROP_ALPHA=0.99, ADAM_BETA1=0.9, ADAM_BETA2=0.999, STAGED_LR=False, NEW_LAYERS=(), BASE_LR_MULT=0.1,
-                 LR_SCHEDULER="cosine", STEPSIZE=(-1,), GAMMA=0.1, MAX_EPOCH=run["epochs"], WARMUP_EPOCH=run["warmup_epochs"],
-                 WARMUP_TYPE="constant", WARMUP_CONS_LR=run["warmup_lr"], WARMUP_MIN_LR=1e-5, WARMUP_RECOUNT=True)
+    optim = Node(NAME="sgd", LR=run["lr"], WEIGHT_DECAY=run["weight_decay"], MOMENTUM=run["momentum"], SGD_DAMPNING=0,
+                 SGD_NESTEROV=False, RMSPROP_ALPHA=0.99, ADAM_BETA1=0.9, ADAM_BETA2=0.999, STAGED_LR=False, NEW_LAYERS=(),
+                 BASE_LR_MULT=0.1, LR_SCHEDULER="cosine", STEPSIZE=(-1,), GAMMA=0.1, MAX_EPOCH=run["epochs"],
+                 WARMUP_EPOCH=run["warmup_epochs"], WARMUP_TYPE="constant", WARMUP_CONS_LR=run["warmup_lr"], WARMUP_MIN_LR=1e-5, WARMUP_RECOUNT=True)
     trainer = Node(
         COOP=Node(**words, CSC=options.get("class_specific") == "true", CLASS_TOKEN_POSITION=options.get("position", "end")),
         COCOOP=Node(**words), MAPLE=Node(**words, PROMPT_DEPTH=int(options.get("depth", 0))),
         VPT=Node(**vision, N_CTX=vision["N_CTX_VISION"], PREC="fp32"),
         IVLP=Node(**vision, N_CTX_TEXT=n, CTX_INIT=init, PROMPT_DEPTH_TEXT=int(options.get("depth_text", 0)), PREC="fp32"),
-        TOPDOWN_SECOVPT=Node(BOTTOMLIMIT=int(options.get("bottom_limit", 0))), SELECTED_COVPT=Node(CPN=int(options.get("top_k", 0))),
+        TOPDOWN_SECOVPT=Node(BOTTOMLIMIT=int(options.get("bottom_limit", 0))),
+        SELECTED_COVPT=Node(CPN=int(options.get("top_k", 0))),
         ALPHA=float(options.get("aux_weight", 0)))
-    return Node(MODEL=Node(BACKBONE=Node(NAME="ViT-B/32"), INIT_WEIGHTS=""), INPUT=Node(SIZE=(size, size)), DATASET=Node(NAME=dataset),
-                OPTIM=optim, TRAINER=trainer, PRETRAIN=Node(C=int(options.get("guidance_epochs", 0))))
+    return Node(MODEL=Node(BACKBONE=Node(NAME="ViT-B/32"), INIT_WEIGHTS=""), INPUT=Node(SIZE=(size, size)),
+                DATASET=Node(NAME=dataset), OPTIM=optim, TRAINER=trainer, PRETRAIN=Node(C=int(options.get("guidance_epochs", 0))))
 
 
 def make_trainer(module, name, cfg, classes, checkpoint):
@@ -177,7 +179,7 @@ class VisualPrompting:
         prompters.np = numbers
         self.model = prompters.__dict__[options["kind"]](args)
         self.texts = [options["template"][0].format(name) for name in self.main.refine_classname(list(classes))]
-        self.optim = torch.optim.SGD(self.model.parameters(), lr=run["lr"], momentum=run["momentum"], weight_decay=run["weight_decay"])
+        self.optim = torch.optim.SGD(self.model.parameters(), run["lr"], run["momentum"], weight_decay=run["weight_decay"])
         self.schedule = self.main.cosine_lr(self.optim, run["lr"], run["warmup_steps"], steps)
         self.main.save_checkpoint = lambda *a, **k: None
         self.drawn = []
