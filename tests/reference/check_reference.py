@@ -4,7 +4,8 @@
 2. Hugging Face names hold the same weights;
 3. autograd and the straight-through rule against central differences of the loss;
 4. a scalar shift has no effect; lr(e) and SGD against the numbers of methods.md; torch.optim.SGD;
-5. the class-scope logit of a class does not depend on the other classes.
+5. the class-scope logit of a class does not depend on the other classes;
+6. AMMPL without mask is CoCoOp, without interaction too CoOp; IVLP without vision and depth is CoOp.
 """
 import json
 import os
@@ -19,8 +20,10 @@ import clip_ref
 import st
 from ammpl_ref import DEFAULTS, Ammpl, Mask, Sgd, learning_rate
 from make_features import images as make_images
+import make_method_goldens
 from make_goldens import CLASSES, IMAGE_IDS, LABELS, VARIANTS, initial
 from make_nano import GOLDEN, TEXT, hf_names
+from methods_ref import Cocoop, Coop, Ivlp
 
 failed = []
 NANO = os.path.join(GOLDEN, "nano")
@@ -177,6 +180,22 @@ def class_scope(clip, tokenizer):
         check(f"class scope, {mode}: other classes do not matter", (a - b).abs().max().item(), 1e-12)
 
 
+def same_methods(clip, tokenizer):
+    x = torch.from_numpy(make_images(3, 3)).double()
+    base = {"n_ctx": "4", "ctx_init": "a photo of a"}
+    off = {"mask": "false", "padding": "false"}
+    for what, given, method, given_too in (
+            ("AMMPL without mask = CoCoOp", {}, Cocoop, {}),
+            ("AMMPL without mask and interaction = CoOp", {"interaction": "false"}, Coop, {"position": "end", "class_specific": "false"}),
+            ("IVLP without vision and depth = CoOp", {"interaction": "false"}, Ivlp, {"depth_text": "1", "depth_vision": "0"})):
+        options = {**DEFAULTS, **off, **given}
+        t = {n: torch.from_numpy(v).double() for n, v in initial(clip, tokenizer, options, 3).items()}
+        a = Ammpl(clip, tokenizer, CLASSES, options).logits(t, x, None)
+        renamed = {n.replace("image_to_text", "meta_net"): v for n, v in t.items()}
+        b = method(clip, tokenizer, CLASSES, {**base, **given_too}).logits(renamed, x, None)
+        check(what, (a - b).abs().max().item(), 1e-12)
+
+
 def goldens():
     """Equalities that must hold between golden files and inside them."""
     worst = 0.0
@@ -188,6 +207,11 @@ def goldens():
         if m["mask"] == "false":
             worst = max(worst, *(np.abs(g["eval.expected.logits"] - g[f"eval.{e}.logits"]).max() for e in ("sample", "threshold")))
     check("without mask all evaluation modes agree", worst, 0)
+    for name, given in make_method_goldens.VARIANTS.items():
+        g, m = st.read(os.path.join(GOLDEN, f"method_{name}.safetensors"))
+        assert all(np.isfinite(v).all() for v in g.values()), name
+        if given["method"] != "zeroshot":
+            assert set(json.loads(m["participating"])) == {n[5:] for n in g if n.startswith("init.")}, name
 
 
 if __name__ == "__main__":
@@ -198,6 +222,7 @@ if __name__ == "__main__":
     differences(nano, words)
     optimizer()
     class_scope(nano, words)
+    same_methods(nano, words)
     goldens()
     scalar(nano, words)
     sys.exit(1 if failed else 0)

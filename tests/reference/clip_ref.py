@@ -70,38 +70,53 @@ class Clip:
         out = torch.softmax(scores, -1) @ v
         return self.linear(out.transpose(1, 2).reshape(rows, length, width), name + ".out_proj")
 
+    def block(self, x, block, heads, mask):
+        """One residual attention block; `block` is its name with a full stop at the end (methods.md 1.2)."""
+        x = x + self.attention(self.layer_norm(x, block + "ln_1"), block + "attn", heads, mask)
+        hidden = self.activation(self.linear(self.layer_norm(x, block + "ln_2"), block + "mlp.c_fc"))
+        return x + self.linear(hidden, block + "mlp.c_proj")
+
     def transformer(self, x, prefix, heads, mask):
         for i in range(self.layers(prefix)):
-            block = f"{prefix}resblocks.{i}."
-            x = x + self.attention(self.layer_norm(x, block + "ln_1"), block + "attn", heads, mask)
-            hidden = self.activation(self.linear(self.layer_norm(x, block + "ln_2"), block + "mlp.c_fc"))
-            x = x + self.linear(hidden, block + "mlp.c_proj")
+            x = self.block(x, f"{prefix}resblocks.{i}.", heads, mask)
         return x
 
-    def encode_image(self, images):
-        """[B,3,R,R] normalised pixels -> [B,d], not normalised (methods.md 1.3)."""
+    def embed_image(self, images):
+        """[B,3,R,R] normalised pixels -> [B,N,W]: CLS and patches with positions, before ln_pre (methods.md 1.3)."""
         batch, q, g = images.shape[0], self.patch, self.grid
         # the strided convolution without bias, as one product per patch: vectors in (channel, y, x) order
         patches = images.reshape(batch, 3, g, q, g, q).permute(0, 2, 4, 1, 3, 5).reshape(batch, g * g, 3 * q * q)
         tokens = patches @ self.w("visual.conv1.weight").reshape(self.vision_width, -1).T
         cls = self.w("visual.class_embedding").expand(batch, 1, -1)
-        x = torch.cat([cls, tokens], 1) + self.w("visual.positional_embedding")
-        x = self.transformer(self.layer_norm(x, "visual.ln_pre"), "visual.transformer.", self.vision_heads, None)
+        return torch.cat([cls, tokens], 1) + self.w("visual.positional_embedding")
+
+    def project_image(self, x):
+        """Tokens after the last block [B,*,W] -> [B,d]: only CLS, which stands first, counts."""
         return self.layer_norm(x[:, 0], "visual.ln_post") @ self.w("visual.proj")
+
+    def encode_image(self, images):
+        """[B,3,R,R] normalised pixels -> [B,d], not normalised (methods.md 1.3)."""
+        x = self.layer_norm(self.embed_image(images), "visual.ln_pre")
+        return self.project_image(self.transformer(x, "visual.transformer.", self.vision_heads, None))
 
     def embed(self, tokens):
         """[C,L] ids -> [C,L,l] token embeddings, without positions."""
         return self.w("token_embedding.weight")[tokens]
 
-    def encode_text(self, embeddings, tokens):
-        """Embeddings [C,L,l] (context tokens already put in), ids [C,L] only for the EOT row -> [C,d] (methods.md 1.5)."""
-        length = embeddings.shape[1]
-        mask = torch.full((length, length), -math.inf, dtype=self.dtype).triu(1)
-        x = embeddings + self.w("positional_embedding")[:length]
-        x = self.transformer(x, "transformer.", self.text_heads, mask)
+    def causal(self, length):
+        return torch.full((length, length), -math.inf, dtype=self.dtype).triu(1)
+
+    def project_text(self, x, tokens):
+        """Tokens after the last block [C,L,l] -> [C,d]: ln_final, the EOT row, projection."""
         x = self.layer_norm(x, "ln_final")
         eot = tokens.argmax(-1)  # the largest id, first maximum
         return x[torch.arange(x.shape[0]), eot] @ self.w("text_projection")
+
+    def encode_text(self, embeddings, tokens):
+        """Embeddings [C,L,l] (context tokens already put in), ids [C,L] only for the EOT row -> [C,d] (methods.md 1.5)."""
+        length = embeddings.shape[1]
+        x = embeddings + self.w("positional_embedding")[:length]
+        return self.project_text(self.transformer(x, "transformer.", self.text_heads, self.causal(length)), tokens)
 
     def probe(self, sot, eot):
         """contract.md, prompt files: 16 numbers that tell one CLIP from another."""

@@ -3,6 +3,7 @@
 nano/       F32, OpenAI names      nano-hf/    the same weights, Hugging Face names
 nano-f16/   F16, OpenAI names      nano-bf16/  BF16, OpenAI names
 nano-wide/  F16, OpenAI names, other sizes: joint width 50
+nano-odd/   F32, OpenAI names: no two sizes are equal, 3 text and 5 image layers
 Weights as in methods.md 1.8 but larger, all biases and LayerNorm parameters away from 0 and 1, so that features, attention
 patterns and gradients are far from degenerate.
 """
@@ -24,6 +25,10 @@ JOINT = 22
 WIDE_TEXT = {"width": 20, "heads": 2, "layers": 1, "hidden": 80, "length": 16}
 WIDE_VISION = {"width": 24, "heads": 2, "layers": 1, "hidden": 96, "patch": 4, "grid": 4}
 WIDE_JOINT = 50
+# nano-odd: widths, layers, heads and grid all differ, between the towers too; deep enough for a depth below the layers
+ODD_TEXT = {"width": 14, "heads": 7, "layers": 3, "hidden": 42, "length": 23}
+ODD_VISION = {"width": 20, "heads": 4, "layers": 5, "hidden": 50, "patch": 2, "grid": 6}
+ODD_JOINT = 17
 EPS = 1e-5
 MEAN, STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
 
@@ -210,6 +215,9 @@ def main():
 
     wide = (WIDE_TEXT, WIDE_VISION, WIDE_JOINT, vocab)
     save_vocabulary(save_openai("nano-wide", openai_weights(*wide, SEED + 1), "F16", *wide), MERGES)
+
+    odd = (ODD_TEXT, ODD_VISION, ODD_JOINT, vocab)
+    save_vocabulary(save_openai("nano-odd", openai_weights(*odd, SEED + 2), "F32", *odd), MERGES)
 
     path = folder("nano-hf")
     tensors = hf_names(weights)

@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 TRAIN_MASK, EVAL_MASK, INIT, SHUFFLE, CROP, FLIP, FEW_SHOT = 1, 2, 3, 4, 5, 6, 7
+PLACE, PLACE_EVAL = 8, 9  # row (position 0) and column (position 1) of VP's random patch
 
 M0, M1 = 0xD2511F53, 0xCD9E8D57  # round multipliers
 W0, W1 = 0x9E3779B9, 0xBB67AE85  # key increments
@@ -63,6 +64,13 @@ def eval_uniforms(patches, eval_seed, class_name, index):
     """u of every patch of evaluation draw `index`; class_name None = shared scope (c1 = 0)."""
     c1 = 0 if class_name is None else name_hash(class_name)
     return np.array([uniform(draw(eval_seed, EVAL_MASK, j, c1, index, 0)) for j in range(patches)])
+
+
+def place(room, seed, purpose, step):
+    """VP, random_patch: (row, column), each uniform in 0 .. room - 1 (0 where there is no room); step 0 at evaluation."""
+    if room == 0:
+        return 0, 0
+    return tuple((draw(seed, purpose, axis, 0, 0, step)[0] * room) >> 32 for axis in (0, 1))
 
 
 def _initial(seed, tensor_name, class_name, element):
