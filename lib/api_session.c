@@ -111,6 +111,25 @@ static ammpl_status check_batch(const ammpl_batch *b)
         return ammpli_fail(AMMPL_E_RANGE, "ammpl_batch: %zu images at once, more than %d", b->n, INT32_MAX);
     if (!isfinite(b->weight) || b->weight < 0)
         return ammpli_fail(AMMPL_E_RANGE, "ammpl_batch.weight is %g: a number above 0, or 0 for 1/n", b->weight);
+    if (!isfinite(b->aux_weight) || b->aux_weight < 0)
+        return ammpli_fail(AMMPL_E_RANGE, "ammpl_batch.aux_weight is %g: a number above 0, or 0 for 1/rows", b->aux_weight);
+    if (b->epoch < 0)
+        return ammpli_fail(AMMPL_E_RANGE, "ammpl_batch.epoch is %lld: they count from 0", (long long)b->epoch);
+    return AMMPL_OK;
+}
+
+ammpl_status ammpl_session_aux_rows(ammpl_session *s, const ammpl_prompt *p, const float *pixels, const int32_t *labels, size_t n,
+                                    size_t *rows)
+{
+    ENTER();
+    CLEAR(rows);
+    PASS(context(s), check_pair(__func__, s, p));
+    NEED(context(s), labels);
+    NEED(context(s), rows);
+    PASS(context(s), check_pictures(__func__, pixels, n, pixels, 0, 0));
+    int64_t count;
+    PASS(context(s), ammpli_session_aux_rows(s, p, pixels, labels, n, &count));
+    *rows = (size_t)count;
     return AMMPL_OK;
 }
 

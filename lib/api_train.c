@@ -43,7 +43,11 @@ ammpl_status ammpl_optimizer_create(ammpl_prompt *p, const ammpl_config *cfg, am
     CLEAR(out);
     NEED(NULL, p);
     NEED(p->ctx, out);
-    return ammpli_leave(p->ctx, ammpli_optimizer_create(p, cfg, out));
+    ammpl_config *training;
+    PASS(p->ctx, ammpli_training_config(p, cfg, 0, &training));
+    ammpl_status status = ammpli_optimizer_create(p, training, out);
+    ammpli_config_destroy(training);
+    return ammpli_leave(p->ctx, status);
 }
 
 void ammpl_optimizer_destroy(ammpl_optimizer *o)
@@ -84,7 +88,19 @@ ammpl_status ammpl_optimizer_set_epoch(ammpl_optimizer *o, int64_t epoch)
     ENTER();
     NEED(NULL, o);
     CHECK(o->prompt->ctx, epoch >= 0, AMMPL_E_RANGE, "epoch %lld: they count from 0", (long long)epoch);
-    ammpli_optimizer_set_epoch(o, epoch);
+    CHECK(o->prompt->ctx, strcmp(ammpli_config_string(o->config, AMMPL_OPT_SCHEDULE), "cosine_steps") != 0, AMMPL_E_STATE,
+          "this optimizer's rate changes with every step: use ammpl_optimizer_set_step");
+    ammpli_optimizer_set_moment(o, &(ammpli_moment){.epoch = epoch});
+    return AMMPL_OK;
+}
+
+ammpl_status ammpl_optimizer_set_step(ammpl_optimizer *o, int64_t epoch, int64_t step, int64_t steps)
+{
+    ENTER();
+    NEED(NULL, o);
+    CHECK(o->prompt->ctx, epoch >= 0 && step >= 0 && steps >= 0, AMMPL_E_RANGE, "epoch %lld, step %lld of %lld: they count from 0",
+          (long long)epoch, (long long)step, (long long)steps);
+    ammpli_optimizer_set_moment(o, &(ammpli_moment){epoch, step, steps});
     return AMMPL_OK;
 }
 
@@ -104,6 +120,11 @@ void ammpl_trainer_destroy(ammpl_trainer *t)
 {
     if (t)
         ammpli_trainer_release(t);
+}
+
+const char *ammpl_trainer_option(const ammpl_trainer *t, const char *name)
+{
+    return t && name ? ammpli_config_text(t->config, name) : NULL;
 }
 
 ammpl_status ammpl_trainer_step(ammpl_trainer *t, ammpl_progress *progress)

@@ -35,9 +35,11 @@
  *               [S] one thread at a time per object (different objects are independent)
  * SHAPES        n images, C classes, E joint width, P = g*g patches of q*q pixels, R = g*q image size, M context tokens.
  *               Arrays are dense and row-major; pixels are float32, channels red, green, blue, minus mean, over std.
- * FORMULAS      [CLIP] Radford et al., ICML 2021; [CoOp] Zhou et al., IJCV 2022; [AMMPL] "Adaptive Multi-Modality Prompt
- *               Learning", ACM MM 2024, by its equations; [SGD] and [AdamW] as PyTorch computes them; Pillow's bicubic;
- *               Philox4x32-10 (Salmon et al., SC 2011).
+ * FORMULAS      [CLIP] Radford et al., ICML 2021; [CoOp] Zhou et al., IJCV 2022; [CoCoOp] the same, CVPR 2022; [VP] Bahng et
+ *               al., 2022; [VPT] Jia et al., ECCV 2022; [MaPLe] (and DLP, IVLP) Khattak et al., CVPR 2023; [DPT] Xing et al.,
+ *               IEEE TMM 2023; [AMMPL] "Adaptive Multi-Modality Prompt Learning", ACM MM 2024; all by their equations and
+ *               published code; [SGD] and [AdamW] as PyTorch computes them; Pillow's bicubic; Philox4x32-10 (Salmon et al.,
+ *               SC 2011).
  */
 #ifndef AMMPL_AMMPL_H
 #define AMMPL_AMMPL_H
@@ -96,7 +98,18 @@ enum {
     AMMPL_E_INTERNAL = -100
 };
 
-enum { AMMPL_METHOD_ZEROSHOT = 0, AMMPL_METHOD_AMMPL = 9 };
+enum {
+    AMMPL_METHOD_ZEROSHOT = 0,
+    AMMPL_METHOD_COOP = 1,
+    AMMPL_METHOD_COCOOP = 2,
+    AMMPL_METHOD_VP = 3,
+    AMMPL_METHOD_VPT = 4,
+    AMMPL_METHOD_DLP = 5,
+    AMMPL_METHOD_IVLP = 6,
+    AMMPL_METHOD_MAPLE = 7,
+    AMMPL_METHOD_DPT = 8,
+    AMMPL_METHOD_AMMPL = 9
+};
 enum { AMMPL_LEVEL_DEBUG = 10, AMMPL_LEVEL_INFO = 20, AMMPL_LEVEL_WARN = 30, AMMPL_LEVEL_ERROR = 40 };
 
 /* Options.  The numbers are pinned; names, defaults, bounds and a line of documentation for each come from
@@ -108,8 +121,23 @@ enum {
     AMMPL_OPT_TOWERS = 142,
     AMMPL_OPT_N_CTX = 200,
     AMMPL_OPT_CTX_INIT = 201,
+    AMMPL_OPT_POSITION = 202,
+    AMMPL_OPT_CLASS_SPECIFIC = 203,
+    AMMPL_OPT_N_CTX_VISION = 210,
+    AMMPL_OPT_DEPTH_VISION = 211,
+    AMMPL_OPT_VARIANT = 212,
+    AMMPL_OPT_DEPTH_TEXT = 213,
+    AMMPL_OPT_DEPTH = 214,
     AMMPL_OPT_TEMPLATE = 220,
     AMMPL_OPT_EVAL_SEED = 221,
+    AMMPL_OPT_KIND = 300,
+    AMMPL_OPT_PROMPT_SIZE = 301,
+    AMMPL_OPT_BOTTOM_LIMIT = 400,
+    AMMPL_OPT_TOP_K = 401,
+    AMMPL_OPT_GUIDANCE_EPOCHS = 402,
+    AMMPL_OPT_AUX_WEIGHT = 403,
+    AMMPL_OPT_LR_TEXT = 404,
+    AMMPL_OPT_WARMUP_EPOCHS_TEXT = 405,
     AMMPL_OPT_OPTIMIZER = 500,
     AMMPL_OPT_LR = 501,
     AMMPL_OPT_MOMENTUM = 502,
@@ -120,6 +148,8 @@ enum {
     AMMPL_OPT_SCHEDULE = 520,
     AMMPL_OPT_WARMUP_EPOCHS = 521,
     AMMPL_OPT_WARMUP_LR = 522,
+    AMMPL_OPT_WARMUP_STEPS = 523,
+    AMMPL_OPT_PROTOCOL = 530,
     AMMPL_OPT_EPOCHS = 600,
     AMMPL_OPT_BATCH = 601,
     AMMPL_OPT_SEED = 602,
@@ -218,7 +248,11 @@ typedef struct ammpl_batch {
     uint32_t step, reserved2;
     double weight;
     const float *features; /* [n, E] normalised plain features (ammpl_session_encode_images) instead of pixels, or NULL; only for
-                            * prompts that leave images as they are (AMMPL with mask = off), else AMMPL_E_STATE */
+                            * prompts that leave images as they are (CoOp, CoCoOp, DLP, AMMPL with mask = off), else
+                            * AMMPL_E_STATE */
+    int64_t epoch;         /* 0-based: DPT's loss has two phases ([DPT]) */
+    double aux_weight;     /* DPT: scales each row of the auxiliary loss; 0 means 1 / rows of this batch, so that parts of one
+                            * batch are given 1 / the sum of their ammpl_session_aux_rows */
 } ammpl_batch;
 
 typedef struct ammpl_metrics {
@@ -512,6 +546,10 @@ AMMPL_API ammpl_status ammpl_session_evaluate(ammpl_session *s, const ammpl_prom
  * pixels or loss), STATE (zero-shot: nothing to learn).  [S] on both */
 AMMPL_API ammpl_status ammpl_session_accumulate(ammpl_session *s, ammpl_prompt *p, const ammpl_batch *batch, double *loss,
                                                 float *logits);
+/* DPT: over how many (image, layer) rows the auxiliary loss of such a batch averages (its true class is among the top_k), from
+ * pixels [n, 3, R, R] and labels [n]; 0 for other methods.  Costs the zero-shot pass.  AMMPL_E_LABEL.  [S] */
+AMMPL_API ammpl_status ammpl_session_aux_rows(ammpl_session *s, const ammpl_prompt *p, const float *pixels, const int32_t *labels,
+                                              size_t n, size_t *rows);
 /* AMMPL prompts (else AMMPL_E_STATE): the learned pixel tile of every class, N_i + f_T(z0_i) ([AMMPL] eq. 7, 9), out
  * [C, 3, q, q] in the units of preprocessed pixels (zero where padding is off).  [S] */
 AMMPL_API ammpl_status ammpl_session_padding(ammpl_session *s, const ammpl_prompt *p, float *out, size_t cap);
@@ -524,8 +562,9 @@ AMMPL_API void ammpl_session_cancel(ammpl_session *s);
 
 /* ==== 10. optimizer and training ================================================================================== */
 
-/* [SGD] (g += wd*p; m = mu*m + g; p -= lr*m) or [AdamW] over the prompt's trainable tensors; holds p.  cfg NULL = defaults.
- * [R] on p */
+/* [SGD] (g += wd*p; m = mu*m + g; p -= lr*m) or [AdamW] over the prompt's trainable tensors; holds p.  What cfg (may be NULL)
+ * leaves open is as the method's published settings under cfg's `protocol` have it, else the option table's default.  [R] on
+ * p */
 AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_optimizer_create(ammpl_prompt *p, const ammpl_config *cfg,
                                                               ammpl_optimizer **out);
 /* NULL accepted.  [S] */
@@ -539,9 +578,14 @@ AMMPL_API size_t ammpl_optimizer_group_count(const ammpl_optimizer *o);
 AMMPL_API double ammpl_optimizer_learning_rate(const ammpl_optimizer *o, size_t group);                           /* [R] */
 AMMPL_API ammpl_status ammpl_optimizer_set_learning_rate(ammpl_optimizer *o, size_t group, double lr);            /* [S] */
 /* Sets every group's rate to its schedule's value at a 0-based epoch e ([CoOp]): warmup_lr while e < W = warmup_epochs,
- * then lr/2 * (1 + cos(pi*(e - W)/T)) with T = epochs, or lr with schedule = constant; times the group's factor.
- * AMMPL_E_RANGE below 0.  [S] */
+ * then lr/2 * (1 + cos(pi*(e - W)/T)) with T = epochs, or lr with schedule = constant; times the group's factor.  A group
+ * with an option of its own (DPT: lr_text) goes by that, unless lr was given to the optimizer and its own was not.
+ * AMMPL_E_RANGE below 0; AMMPL_E_STATE with schedule = cosine_steps.  [S] */
 AMMPL_API ammpl_status ammpl_optimizer_set_epoch(ammpl_optimizer *o, int64_t epoch);
+/* The same for any schedule, at 0-based step `step` of `steps`, which lies in `epoch`; with schedule = cosine_steps ([VP])
+ * lr * (step + 1)/W while step < W = warmup_steps, then lr/2 * (1 + cos(pi*(step - W)/(steps - W))).  AMMPL_E_RANGE: one is
+ * below 0.  [S] */
+AMMPL_API ammpl_status ammpl_optimizer_set_step(ammpl_optimizer *o, int64_t epoch, int64_t step, int64_t steps);
 
 /* A training run of p on ds, from its first step.  Holds s, p and ds.  Class names must be the prompt's, in its order.
  * Errors: ARGUMENT (no images, one class only, names differ), LABEL (a class without images), STATE (nothing to learn),
@@ -550,6 +594,9 @@ AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_trainer_create(ammpl_session *s, am
                                                             const ammpl_config *cfg, ammpl_trainer **out);
 /* NULL accepted.  The prompt stays as after the last finished step.  [S] */
 AMMPL_API void ammpl_trainer_destroy(ammpl_trainer *t);
+/* The option in force in this run, as text, by name: given, else the method's published setting for the protocol (and for as
+ * many images as the largest class has), else the table's default.  Borrowed from t; NULL when unknown.  [R] */
+AMMPL_API const char *ammpl_trainer_option(const ammpl_trainer *t, const char *name);
 /* One optimizer step; AMMPL_END (and nothing done) when all are done.  On failure (an unreadable image, NaN) the prompt
  * and the trainer are as before the call.  progress may be NULL.  [S] */
 AMMPL_API ammpl_status ammpl_trainer_step(ammpl_trainer *t, ammpl_progress *progress);

@@ -79,6 +79,13 @@ typedef struct ammpl_ops {
     int32_t (*layernorm_backward)(ammpl_stream *s, float *dx /*[T,D]*/, const float *dy /*[T,D]*/, const float *x /*[T,D]*/,
                                   const float *gamma /*[D]*/, const float *residual /*[T,D]*/, int64_t T, int64_t D,
                                   float eps);
+    /* dgamma += sum over rows of dy * (x - mean) / std, dbeta += sum of dy, t ascending: for a LayerNorm that is learned. */
+    int32_t (*layernorm_weight_backward)(ammpl_stream *s, float *dgamma /*[D]*/, float *dbeta /*[D]*/, const float *dy /*[T,D]*/,
+                                         const float *x /*[T,D]*/, int64_t T, int64_t D, float eps);
+    /* y = softmax(scale x) per row; dx = scale y (dy - <y, dy>). */
+    int32_t (*softmax_forward)(ammpl_stream *s, float *y /*[n,D]*/, const float *x /*[n,D]*/, float scale, int64_t n, int64_t D);
+    int32_t (*softmax_backward)(ammpl_stream *s, float *dx /*[n,D]*/, const float *dy /*[n,D]*/, const float *y /*[n,D]*/,
+                                float scale, int64_t n, int64_t D);
     /* out = softmax(q k^T / sqrt(D/H), causal: keys up to the query) v per head; qkv rows are [q | k | v].
      * start [B+1] int32 in backend memory; max_len >= every sequence's length, total rows T = start[B]. */
     int32_t (*attention_forward)(ammpl_stream *s, float *out /*[T,D]*/, const float *qkv /*[T,3D]*/, const int32_t *start,

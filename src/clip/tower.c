@@ -102,37 +102,73 @@ static const float *prompt_before_ln(const ammpli_visual *visual)
     return visual && !visual->raw ? visual->prompt[0] : NULL;
 }
 
-ammpl_status ammpli_image_forward(ammpli_engine *e, ammpli_pass *pass, const float *token, int64_t n, const ammpli_visual *visual,
+/* The number of blocks before tokens are dropped; all, where they are not. */
+static int64_t blocks_with_slots(const ammpli_tower *t, const ammpli_visual *visual)
+{
+    int64_t n = t->layers;
+    while (visual && visual->raw && n > 0 && !visual->prompt[n - 1])
+        n--;
+    return n;
+}
+
+ammpl_status ammpli_image_forward(ammpli_engine *e, ammpli_image_run *run, const float *token, int64_t n, const ammpli_visual *visual,
                                   bool keep, float *feature)
 {
+    ammpli_pass *pass = &run->pass, *last = pass;
+    int64_t layers = e->model->image.layers, W = e->model->image.width, dropped = blocks_with_slots(&e->model->image, visual);
+    run->rest = (ammpli_pass){0};
     TRY(ammpli_image_layout(e, pass, n, visual ? visual->V : 0, false));
     pass->keep = keep;
+    pass->to = dropped;
     if (visual) {
         pass->slots.prompt = visual->prompt;
         pass->slots.first = prompt_before_ln(visual) ? 1 : 0;
+        pass->slots.drop = dropped < layers;
     }
-    TRY(ammpli_take_floats(e, pass->T * pass->tower->width, &pass->embedded));
+    if (dropped < layers) {
+        last = &run->rest;
+        TRY(ammpli_image_layout(e, last, n, 0, false));
+        last->from = dropped;
+        last->keep = keep;
+        TRY(ammpli_pass_take(e, last));
+    }
+    TRY(ammpli_take_floats(e, pass->T * W, &pass->embedded));
     TRY(ammpli_pass_take(e, pass));
     ammpli_mark mark = ammpli_arena_mark(e);
     float *x;
-    TRY(ammpli_take_floats(e, pass->T * pass->tower->width, &x));
+    TRY(ammpli_take_floats(e, pass->T * W, &x));
     TRY(ammpli_image_embed(e, pass, token, prompt_before_ln(visual), x));
     TRY(ammpli_blocks_forward(e, pass, x));
-    TRY(ammpli_feature_forward(e, pass, feature));
+    if (dropped < layers) {
+        float *rest;
+        TRY(ammpli_take_floats(e, last->T * W, &rest));
+        RUN(rows_copy, rest, NULL, x, pass->slots.other, last->T, W);
+        TRY(ammpli_blocks_forward(e, last, rest));
+    }
+    TRY(ammpli_feature_forward(e, last, feature));
     ammpli_arena_release(e, mark);
     return AMMPL_OK;
 }
 
-ammpl_status ammpli_image_backward(ammpli_engine *e, const ammpli_pass *pass, const float *dfeature, float *dtoken,
+ammpl_status ammpli_image_backward(ammpli_engine *e, const ammpli_image_run *run, const float *dfeature, float *dtoken,
                                    const ammpli_visual *visual, float *const *dprompt)
 {
     const ammpl_model *m = e->model;
+    const ammpli_pass *pass = &run->pass;
     int64_t W = m->image.width;
     bool first = prompt_before_ln(visual) && dprompt && dprompt[0];
     ammpli_mark mark = ammpli_arena_mark(e);
     float *dx;
     TRY(ammpli_take_floats(e, pass->T * W, &dx));
-    TRY(tower_backward(e, pass, dfeature, dx, dprompt));
+    if (run->rest.B > 0) {
+        float *rest;
+        TRY(ammpli_take_floats(e, run->rest.T * W, &rest));
+        TRY(tower_backward(e, &run->rest, dfeature, rest, NULL));
+        RUN(rows_copy, dx, pass->slots.other, rest, NULL, run->rest.T, W);
+        TRY(ammpli_blocks_backward(e, pass, NULL, dx, dprompt));
+    } else {
+        TRY(tower_backward(e, pass, dfeature, dx, dprompt));
+    }
     if (dtoken || first)
         RUN(layernorm_backward, dx, dx, pass->embedded, m->ln_pre_gamma, NULL, pass->T, W, pass->tower->eps);
     if (first)

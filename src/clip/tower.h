@@ -66,13 +66,19 @@ ammpl_status ammpli_text_backward(ammpli_engine *e, const ammpli_pass *pass, con
 typedef struct ammpli_visual {
     int64_t V;
     const float *const *prompt; /* [layers] host: [V,W] before block i; NULL: those that stand there carry on */
-    bool raw;                   /* prompt[0] enters behind ln_pre (DPT's repository), else before it (VPT, IVLP, MaPLe) */
+    bool raw;                   /* as in DPT's repository: prompt[0] enters behind ln_pre, and behind the last prompted block the
+                                 * tokens are dropped; else before it, and they carry on (VPT, IVLP, MaPLe) */
 } ammpli_visual;
-/* Image: token [n,P,W] are the patches' embeddings, without positions; visual may be NULL.  feature [n,E]. */
-ammpl_status ammpli_image_forward(ammpli_engine *e, ammpli_pass *pass, const float *token, int64_t n, const ammpli_visual *visual,
+typedef struct ammpli_image_run {
+    ammpli_pass pass; /* blocks 0.. */
+    ammpli_pass rest; /* the blocks behind dropped tokens; B = 0: none */
+} ammpli_image_run;
+/* Image: token [n,P,W] are the patches' embeddings, without positions; visual may be NULL.  feature [n,E].  What the run keeps
+ * is taken from the arena. */
+ammpl_status ammpli_image_forward(ammpli_engine *e, ammpli_image_run *run, const float *token, int64_t n, const ammpli_visual *visual,
                                   bool keep, float *feature);
 /* dtoken [n,P,W] is overwritten (NULL: not wanted); adds to dprompt, [layers] like visual->prompt. */
-ammpl_status ammpli_image_backward(ammpli_engine *e, const ammpli_pass *pass, const float *dfeature, float *dtoken,
+ammpl_status ammpli_image_backward(ammpli_engine *e, const ammpli_image_run *run, const float *dfeature, float *dtoken,
                                    const ammpli_visual *visual, float *const *dprompt);
 
 /* The parts of it, for methods that stop between blocks.  A pass over n images of N = P + 1 rows (CLS first) and V slots;

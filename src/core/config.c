@@ -126,6 +126,12 @@ static bool parse_bool(const char *text, int64_t *v)
     return false;
 }
 
+const ammpl_option_info *ammpli_option_by_id(ammpl_option id)
+{
+    size_t i = index_of(id);
+    return i < COUNT ? &table[i] : NULL;
+}
+
 /* ---- checks ---- */
 
 static ammpl_status check_range(const ammpl_option_info *o, double v)
@@ -166,6 +172,19 @@ static ammpl_status check_evaluation(const char *v)
     return AMMPL_OK;
 }
 
+/* One template a line: with a gap for the class name, or @ and the name of a published one. */
+static ammpl_status check_template(const char *v)
+{
+    size_t n;
+    for (const char *line = v; line; line = line[n] ? line + n + 1 : NULL) {
+        n = strcspn(line, "\n");
+        if (line[0] != '@' && !memmem(line, n, "{}", 2))
+            return ammpli_fail(AMMPL_E_OPTION, "option template: \"%.*s\" lacks {}, where the class name goes", n < 64 ? (int)n : 64,
+                               line);
+    }
+    return AMMPL_OK;
+}
+
 /* Saved options become JSON text, so they must be UTF-8 (no overlong forms, surrogates or numbers above U+10FFFF). */
 static bool is_utf8(const char *text)
 {
@@ -195,8 +214,8 @@ static ammpl_status check_string(const ammpl_option_info *o, const char *v)
         return ammpli_fail(AMMPL_E_OPTION, "option %s: the text is not UTF-8", o->name);
     if (o->id == AMMPL_OPT_EVALUATION)
         return check_evaluation(v);
-    if (o->id == AMMPL_OPT_TEMPLATE && !strstr(v, "{}"))
-        return ammpli_fail(AMMPL_E_OPTION, "option template: \"%.64s\" lacks {}, where the class name goes", v);
+    if (o->id == AMMPL_OPT_TEMPLATE)
+        return check_template(v);
     return AMMPL_OK;
 }
 

@@ -28,6 +28,8 @@ size_t ammpli_option_count(void);
 const ammpl_option_info *ammpli_option_at(size_t i);
 const ammpl_option_info *ammpli_option_by_name(const char *name); /* '-' and '_' are the same; NULL when unknown */
 
+const ammpl_option_info *ammpli_option_by_id(ammpl_option id);     /* NULL when unknown */
+
 /* Numbers as text whatever locale the host program runs in: the whole text, or false; the shorter of 9 and 17 digits that
  * gives the same number back. */
 enum { AMMPLI_NUMBER_CAP = 48 };

@@ -72,7 +72,9 @@ enum {
     AMMPLI_DRAW_SHUFFLE = 4,   /* position i, c3 epoch                                                       */
     AMMPLI_DRAW_CROP = 5,      /* position draw number (100 top, 101 left), c2 image id, c3 step             */
     AMMPLI_DRAW_FLIP = 6,      /* c2 image id, c3 step                                                       */
-    AMMPLI_DRAW_SHOTS = 7      /* c2 image id                                                                */
+    AMMPLI_DRAW_SHOTS = 7,     /* c2 image id                                                                */
+    AMMPLI_DRAW_PLACE = 8,     /* position axis (0 row, 1 column), c3 step                                   */
+    AMMPLI_DRAW_PLACE_EVAL = 9 /* position axis                                                              */
 };
 /* Philox4x32-10 of counter {purpose<<24 | position, c1, c2, c3} under key = seed. */
 void ammpli_philox(uint64_t seed, uint32_t purpose, uint32_t position, uint32_t c1, uint32_t c2, uint32_t c3,

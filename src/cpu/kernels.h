@@ -71,7 +71,8 @@ struct ammpl_stream {
 #define AMMPLI_CPU_OPS(F, P) \
     P(alloc) P(release) P(upload) P(download) P(copy) P(zero) P(sync) \
     P(weight_create) P(weight_destroy) F(linear_forward) F(linear_backward) F(gemm) \
-    F(layernorm_forward) F(layernorm_backward) F(attention_forward) F(attention_backward) F(act_forward) F(act_backward) \
+    F(layernorm_forward) F(layernorm_backward) P(layernorm_weight_backward) P(softmax_forward) P(softmax_backward) \
+    F(attention_forward) F(attention_backward) F(act_forward) F(act_backward) \
     P(rows_copy) P(rows_add) P(embed) P(scale) P(add) \
     P(l2norm_forward) P(l2norm_backward) P(dot_forward) P(dot_backward) P(cross_entropy_forward) P(cross_entropy_backward) \
     P(patches_forward) P(patches_backward) P(mask_draw) P(mask_mix_forward) P(mask_mix_backward) \

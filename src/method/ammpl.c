@@ -1,23 +1,12 @@
 /* ammpl.c - AMMPL, "Adaptive Multi-Modality Prompt Learning" (MM '24): tensors, initial values, and its row in the table. */
 #include "method/ammpl_run.h"
+#include "method/context.h"
 #include "method/methods.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-const float *ammpli_value(const ammpl_prompt *p, const char *name)
-{
-    const ammpli_tensor *t = ammpli_prompt_find(p, name);
-    return t ? t->value : NULL;
-}
-
-float *ammpli_grad_of(const ammpl_prompt *p, float *const *grad, const char *name)
-{
-    const ammpli_tensor *t = ammpli_prompt_find(p, name);
-    return t ? grad[t - p->tensor] : NULL;
-}
 
 static bool is(const ammpl_prompt *p, ammpl_option id, const char *value)
 {
@@ -49,22 +38,6 @@ ammpl_status ammpli_ammpl_options_of(const ammpl_prompt *p, ammpli_ammpl_options
     if (strncmp(mode, "mean:", 5) == 0)
         o->samples = strtoll(mode + 5, NULL, 10);
     return AMMPL_OK;
-}
-
-/* Words between spaces: how many context tokens an initial text stands for (methods.md 5.2). */
-static int64_t count_words(const char *text)
-{
-    int64_t n = 0;
-    for (const char *c = text; *c; c++)
-        n += *c != ' ' && (c == text || c[-1] == ' ');
-    return n;
-}
-
-/* M: n_ctx where it is set; else the words of ctx_init where that is set; else 4. */
-static int64_t context_tokens(const ammpl_prompt *p)
-{
-    int64_t n = ammpli_config_int(p->config, AMMPL_OPT_N_CTX);
-    return n > 0 ? n : count_words(ammpli_config_string(p->config, AMMPL_OPT_CTX_INIT));
 }
 
 /* Adds a tensor, with a leading class axis in class scope. */
@@ -100,15 +73,12 @@ static ammpl_status define(ammpl_prompt *p)
     const ammpl_model *m = p->model;
     ammpli_ammpl_options o;
     TRY(ammpli_ammpl_options_of(p, &o));
-    int64_t M = context_tokens(p), l = m->text.width, E = m->embed, g = m->grid, q = m->patch;
+    int64_t M, l = m->text.width, E = m->embed, g = m->grid, q = m->patch;
     int64_t r = E / 16 > 1 ? E / 16 : 1; /* CoCoOp's bottleneck */
-    if (M < 1)
-        return ammpli_fail(AMMPL_E_OPTION, "n_ctx is 0 and ctx_init has no words; give one of them");
-    TRY(ammpli_config_set_int(p->config, AMMPL_OPT_N_CTX, M));
+    TRY(ammpli_context_count(p, 0, &M));
     p->groups = GROUPS;
-    p->group_factor[GROUP_MAIN] = 1;
-    p->group_factor[GROUP_MASK] = ammpli_config_float(p->config, AMMPL_OPT_LR_MASK);
-    p->group_factor[GROUP_PADDING] = ammpli_config_float(p->config, AMMPL_OPT_LR_PADDING);
+    p->group[GROUP_MASK].factor = ammpli_config_float(p->config, AMMPL_OPT_LR_MASK);
+    p->group[GROUP_PADDING].factor = ammpli_config_float(p->config, AMMPL_OPT_LR_PADDING);
     TRY(add(p, &o, "ctx", 2, (int64_t[]){M, l}, GROUP_MAIN));
     if (o.mask)
         TRY(add(p, &o, "mask_prob", 2, (int64_t[]){g, g}, GROUP_MASK));
@@ -121,48 +91,30 @@ static ammpl_status define(ammpl_prompt *p)
     return AMMPL_OK;
 }
 
-/* One class's part of a tensor, or all of a shared one: n draws keyed by names, so that a class's initial values do not
- * depend on the other classes. */
-static void fill_slice(const ammpli_tensor *t, uint32_t class_hash, uint64_t seed, double mean, double std, double fan_in,
-                       float *value, int64_t n)
-{
-    uint32_t tensor_hash = ammpli_hash(t->name);
-    for (int64_t i = 0; i < n; i++) {
-        uint32_t x[4];
-        ammpli_philox(seed, AMMPLI_DRAW_INIT, (uint32_t)(i & 0xffffff), tensor_hash, class_hash, (uint32_t)(i >> 24), x);
-        value[i] = (float)(fan_in > 0 ? (2.0 * (double)ammpli_uniform(x) - 1.0) / sqrt(fan_in) : mean + std * ammpli_normal(x));
-    }
-}
-
+/* Draws are keyed by names, so that a class's initial values do not depend on the other classes. */
 static ammpl_status initialise(const ammpl_prompt *p, const ammpli_tensor *t, uint64_t seed, float *value)
 {
     ammpli_ammpl_options o;
     TRY(ammpli_ammpl_options_of(p, &o));
-    int64_t slices = o.per_class ? (int64_t)p->classes : 1, n = t->count / slices;
-    const char *words = ammpli_config_string(p->config, AMMPL_OPT_CTX_INIT);
-    int64_t M = context_tokens(p);
-    double mean = 0, std = 0.02, fan_in = 0;
-    if (strcmp(t->name, "mask_prob") == 0) {
-        mean = ammpli_config_float(p->config, AMMPL_OPT_MASK_MEAN);
-        std = 0.05;
-    } else if (strstr(t->name, "linear")) { /* U(+-1/sqrt(fan_in)), bias too, as PyTorch's Linear */
-        bool first = strstr(t->name, "linear1") != NULL;
-        int64_t hidden = p->model->embed / 16 > 1 ? p->model->embed / 16 : 1;
-        fan_in = (double)(first ? p->model->embed : hidden);
-    } else if (strcmp(t->name, "ctx") == 0 && count_words(words) == M) {
-        TRY(ammpli_context_words(p, words, M, value));
-        for (int64_t i = 1; i < slices; i++)
-            memcpy(value + i * n, value, (size_t)n * sizeof *value);
-        return AMMPL_OK;
+    if (strcmp(t->name, "ctx") == 0)
+        return ammpli_context_initialise(p, t, false, seed, value);
+    int64_t slices = o.per_class ? (int64_t)p->classes : 1, n = t->count / slices, E = p->model->embed;
+    bool linear = strstr(t->name, "linear") != NULL, mask = strcmp(t->name, "mask_prob") == 0;
+    int64_t fan_in = strstr(t->name, "linear1") ? E : E / 16 > 1 ? E / 16 : 1;
+    for (int64_t i = 0; i < slices; i++) {
+        uint32_t class_hash = o.per_class ? p->class_hash[i] : 0;
+        if (linear)
+            ammpli_initial_uniform(t->name, class_hash, seed, fan_in, value + i * n, n);
+        else
+            ammpli_initial_normal(t->name, class_hash, seed, mask ? ammpli_config_float(p->config, AMMPL_OPT_MASK_MEAN) : 0,
+                                  mask ? 0.05 : 0.02, value + i * n, n);
     }
-    for (int64_t i = 0; i < slices; i++)
-        fill_slice(t, o.per_class ? p->class_hash[i] : 0, seed, mean, std, fan_in, value + i * n, n);
     return AMMPL_OK;
 }
 
 static ammpl_status bind(ammpl_prompt *p)
 {
-    return ammpli_text_plan_context(p, &(ammpli_context_form){.M = context_tokens(p)});
+    return ammpli_context_bind(p, ammpli_config_int(p->config, AMMPL_OPT_N_CTX), AMMPLI_POSITION_END, false);
 }
 
 /* M, scope and shift stand in the tensors' shapes. */
@@ -285,7 +237,11 @@ const ammpli_method ammpli_method_ammpl = {
     .options = (const char *const[]){"n_ctx", "ctx_init", "scope", "order", "shift", "mask_gradient", "mask", "padding",
                                      "interaction", "draws", "evaluation", "eval_seed", "mask_mean", "lr_mask", "lr_padding",
                                      "candidates", NULL},
-    .defaults = (const char *const[]){NULL},
+    .defaults = /* the table's are AMMPL's, "as CoCoOp" */
+        (const ammpli_default[]){{AMMPLI_FEW_SHOT, 0, "scope", "class"},
+                                 {AMMPLI_FEW_SHOT, 0, "epochs", "50"},
+                                 {AMMPLI_FEW_SHOT, 0, "batch", "4"},
+                                 {0}},
     .define = define,
     .initialise = initialise,
     .bind = bind,

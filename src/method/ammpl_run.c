@@ -479,61 +479,27 @@ ammpl_status ammpli_ammpl_features(ammpl_session *s, const ammpl_prompt *p, cons
     return status;
 }
 
-/* Forward, loss, backward, and the gradients added to the prompt's once all are known to be finite. */
+/* Forward, loss, backward, and the gradients added to the prompt's. */
 static ammpl_status accumulate(run *r, ammpl_prompt *p, double *loss, float *logits)
 {
     ammpli_engine *e = &r->s->engine;
-    const ammpl_batch *batch = r->batch;
     int64_t B = r->B, C = r->C;
-    double weight = batch->weight != 0 ? batch->weight : 1.0 / (double)B;
-    float *each, *dlogits;
-    int32_t *label;
-    TRY(forward(r, batch->pixels));
-    TRY(ammpli_take_ints(e, batch->label, B, &label));
-    TRY(ammpli_take_floats(e, B, &each));
-    TRY(ammpli_take_floats(e, B * C, &dlogits));
-    RUN(cross_entropy_forward, each, r->logits, label, B, C);
-    RUN(cross_entropy_backward, dlogits, r->logits, label, (float)weight, B, C);
-    float *host = ammpli_alloc(e->ctx, (size_t)B, sizeof *host);
-    if (!host)
-        return AMMPL_E_MEMORY;
     double sum = 0;
-    ammpl_status status = e->ops->download(e->stream, host, each, (size_t)B * sizeof *host);
-    for (int64_t b = 0; b < B; b++)
-        sum += weight * (double)host[b];
-    ammpli_free(e->ctx, host);
-    TRY(status);
-    if (!isfinite(sum))
-        return ammpli_fail(AMMPL_E_NUMERIC, "the loss is not a finite number; the pictures or the prompt hold NaN, or the learning "
-                                            "rate is too high");
-
-    float **grad = ammpli_alloc(e->ctx, p->tensors, sizeof *grad);
-    if (!grad)
-        return AMMPL_E_MEMORY;
-    int32_t *flag = NULL, bad = 0;
-    for (size_t i = 0; i < p->tensors; i++)
-        if (p->tensor[i].trainable)
-            TRY_GOTO(done, ammpli_take_zeros(e, p->tensor[i].count, &grad[i]));
-    TRY_GOTO(done, backward(r, dlogits, grad));
-    TRY_GOTO(done, ammpli_take_ints(e, &bad, 1, &flag));
-    for (size_t i = 0; i < p->tensors; i++)
-        if (grad[i])
-            TRY_GOTO(done, e->ops->finite_check(e->stream, flag, grad[i], p->tensor[i].count));
-    TRY_GOTO(done, e->ops->download(e->stream, &bad, flag, sizeof bad));
-    if (bad) {
-        status = ammpli_fail(AMMPL_E_NUMERIC, "a gradient is not a finite number; the learning rate is too high");
-        goto done;
-    }
-    if (logits)
-        TRY_GOTO(done, e->ops->download(e->stream, logits, r->logits, (size_t)(B * C) * sizeof *logits));
-    for (size_t i = 0; i < p->tensors; i++)
-        if (grad[i])
-            TRY_GOTO(done, e->ops->add(e->stream, p->tensor[i].grad, grad[i], 1, p->tensor[i].count));
-    status = e->ops->sync(e->stream);
-    *loss = sum;
-done:
+    float *dlogits, **grad;
+    TRY(forward(r, r->batch->pixels));
+    TRY(ammpli_take_floats(e, B * C, &dlogits));
+    TRY(ammpli_cross_entropy(e, r->logits, r->batch->label, B, C, ammpli_batch_weight(r->batch), &sum, dlogits));
+    TRY(ammpli_check_loss(sum));
+    TRY(ammpli_gradients_take(e, p, &grad));
+    ammpl_status status = backward(r, dlogits, grad);
+    if (status >= 0 && logits)
+        status = e->ops->download(e->stream, logits, r->logits, (size_t)(B * C) * sizeof *logits);
+    if (status >= 0)
+        status = ammpli_gradients_add(e, p, grad);
     ammpli_free(e->ctx, grad);
-    return status;
+    TRY(status);
+    *loss = sum;
+    return AMMPL_OK;
 }
 
 ammpl_status ammpli_ammpl_accumulate(ammpl_session *s, ammpl_prompt *p, const ammpl_batch *batch, double *loss, float *logits)

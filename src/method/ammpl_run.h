@@ -2,6 +2,7 @@
 #ifndef AMMPLI_AMMPL_RUN_H
 #define AMMPLI_AMMPL_RUN_H
 
+#include "method/learn.h"
 #include "method/mlp.h"
 #include "method/stage.h"
 
@@ -83,9 +84,5 @@ ammpl_status ammpli_ammpl_infer(ammpl_session *s, const ammpl_prompt *p, const a
 ammpl_status ammpli_ammpl_features(ammpl_session *s, const ammpl_prompt *p, const ammpli_ammpl_options *o, const float *pixels,
                                    int64_t n, float *out);
 ammpl_status ammpli_ammpl_accumulate(ammpl_session *s, ammpl_prompt *p, const ammpl_batch *batch, double *loss, float *logits);
-
-/* The prompt's tensor of that name in backend memory, or NULL. */
-const float *ammpli_value(const ammpl_prompt *p, const char *name);
-float *ammpli_grad_of(const ammpl_prompt *p, float *const *grad, const char *name);
 
 #endif

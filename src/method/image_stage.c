@@ -39,7 +39,7 @@ static ammpl_status encode(ammpli_engine *e, ammpli_image_stage *t, int64_t from
         RUN(rows_copy, token, NULL, t->image, index->image, n, P * W);
     if (t->added)
         RUN(rows_add, token, NULL, t->added, index->zero, n, P * W);
-    return ammpli_image_forward(e, &t->pass, token, n, t->visual, keep, feature);
+    return ammpli_image_forward(e, &t->run, token, n, t->visual, keep, feature);
 }
 
 ammpl_status ammpli_image_stage_forward(ammpl_session *s, ammpli_image_stage *t)
@@ -82,7 +82,7 @@ ammpl_status ammpli_image_stage_backward(ammpl_session *s, ammpli_image_stage *t
         if (t->mask || d->added)
             TRY(ammpli_take_floats(e, n * P * W, &dtoken));
         RUN(l2norm_backward, feature, dx + from * E, t->x + from * E, t->norm + from, n, E);
-        TRY(ammpli_image_backward(e, &t->pass, feature, dtoken, t->visual, d->visual));
+        TRY(ammpli_image_backward(e, &t->run, feature, dtoken, t->visual, d->visual));
         if (t->mask) {
             float *dm;
             int32_t *prob;

@@ -28,8 +28,24 @@ typedef struct ammpli_text_plan {
     float *base;              /* [T,l] backend: token + position, position alone in the gaps */
 } ammpli_text_plan;
 
+/* A parameter group of the optimizer: its rate is `factor` times the schedule's; or it follows its own options, unless the
+ * rate for all groups is given and theirs is not. */
 enum { AMMPLI_MAX_GROUPS = 4 };
+typedef struct ammpli_group {
+    double factor;
+    ammpl_option lr, warmup_epochs; /* 0: none of its own */
+} ammpli_group;
+
+/* Defaults of a method where they differ from the option table's: the last one that fits holds. */
+enum { AMMPLI_OWN = 1, AMMPLI_FEW_SHOT = 2, AMMPLI_BASE_TO_NOVEL = 4, AMMPLI_CROSS_DATASET = 8, AMMPLI_ANY_PROTOCOL = 15 };
+typedef struct ammpli_default {
+    int32_t protocols; /* for these; 0 ends the list */
+    int64_t shots;     /* and from so many images of a class on */
+    const char *name, *value;
+} ammpli_default;
+
 typedef struct ammpli_method ammpli_method;
+struct ammpli_sides; /* dual.h */
 
 struct ammpl_prompt {
     ammpli_ref ref;
@@ -41,23 +57,23 @@ struct ammpl_prompt {
     ammpl_config *config; /* the options in force; every saved one is set */
     uint64_t id;          /* unique in its context */
     uint64_t revision;    /* counts changes of values, classes and options: what caches are keyed by */
+    uint64_t binding;     /* counts changes of classes */
+    uint64_t layout;      /* counts changes of tensors' shapes: an optimizer made before does not fit any more */
     size_t classes;
     char **class_name;
     uint32_t *class_hash; /* [classes] ammpli_hash(class_name) */
     ammpli_tensor *tensor;
     size_t tensors, tensor_cap;
     int32_t groups;
-    double group_factor[AMMPLI_MAX_GROUPS]; /* times the schedule's rate */
+    ammpli_group group[AMMPLI_MAX_GROUPS];
     ammpli_text_plan text;
 };
 
 struct ammpli_method {
     ammpl_method id;
     const char *name, *doc;
-    /* Options that are part of its prompt files, ended by NULL; and where its defaults differ from the table's: name, value
-     * pairs ended by NULL. */
-    const char *const *options;
-    const char *const *defaults;
+    const char *const *options; /* those that are part of its prompt files, ended by NULL */
+    const ammpli_default *defaults;
     /* Adds the tensors (shapes, groups, trainable) that the options and the model call for. */
     ammpl_status (*define)(ammpl_prompt *p);
     /* Initial value of one tensor, host memory [count]. */
@@ -70,10 +86,18 @@ struct ammpli_method {
     bool (*can_rebind)(const ammpl_prompt *p);
     /* Training reads images through the plain tower only, so that their features never change.  NULL: no. */
     bool (*plain_images)(const ammpl_prompt *p);
+    /* What it puts into the towers, and what becomes of the gradients of that: methods of dual.h. */
+    ammpl_status (*assemble)(ammpl_session *s, const ammpl_prompt *p, const ammpl_batch *batch, float *const *grad,
+                             struct ammpli_sides *out);
+    ammpl_status (*scatter)(ammpl_session *s, const ammpl_prompt *p, const ammpl_batch *batch, const struct ammpli_sides *sides,
+                            float *const *grad);
     /* logits [n,C] (host) of pixels [n,3,R,R] (host). */
     ammpl_status (*predict)(ammpl_session *s, const ammpl_prompt *p, const float *pixels, int64_t n, float *logits);
     /* Forward and backward; adds to p's gradients. NULL: nothing to learn. */
     ammpl_status (*accumulate)(ammpl_session *s, ammpl_prompt *p, const ammpl_batch *batch, double *loss, float *logits);
+    /* Rows that the mean of an auxiliary loss goes over (dpt); NULL: no such loss. */
+    ammpl_status (*aux_rows)(ammpl_session *s, const ammpl_prompt *p, const float *pixels, const int32_t *label, int64_t n,
+                             int64_t *rows);
     ammpl_status (*encode_images)(ammpl_session *s, const ammpl_prompt *p, const float *pixels, int64_t n, float *out);
     ammpl_status (*encode_classes)(ammpl_session *s, const ammpl_prompt *p, float *out);
 };
@@ -83,13 +107,17 @@ size_t ammpli_method_count(void);
 const ammpli_method *ammpli_method_at(size_t i);
 const ammpli_method *ammpli_method_by_id(ammpl_method id);        /* NULL when unknown */
 ammpl_status ammpli_method_find(const char *name, const ammpli_method **out); /* AMMPL_E_OPTION names the nearest */
+/* Sets in `to` the method's defaults under cfg's protocol (cfg may be NULL) and for so many images of a class: those that prompt
+ * files save, or the others. */
+ammpl_status ammpli_method_defaults(const ammpli_method *m, const ammpl_config *cfg, int64_t shots, bool saved, ammpl_config *to);
 
 /* prompt.c */
 ammpl_status ammpli_prompt_create(const ammpl_model *m, ammpl_method method, const char *const *names, size_t n,
                                   const ammpl_config *cfg, ammpl_prompt **out);
-/* A prompt with names and the method's default options, no tensors yet; and the initial value of its tensor i. */
+/* A prompt with names and the method's default options (under cfg's protocol), no tensors yet; and the initial value of its
+ * tensor i. */
 ammpl_status ammpli_prompt_new(const ammpl_model *m, const ammpli_method *method, const char *const *names, size_t n,
-                               ammpl_prompt **out);
+                               const ammpl_config *cfg, ammpl_prompt **out);
 ammpl_status ammpli_prompt_initialise(ammpl_prompt *p, size_t i, uint64_t seed);
 ammpl_prompt *ammpli_prompt_hold(ammpl_prompt *p);
 void ammpli_prompt_release(ammpl_prompt *p);
@@ -97,6 +125,11 @@ ammpl_status ammpli_prompt_rebind(ammpl_prompt *p, const char *const *names, siz
 /* A tensor of the given name; shape has rank entries.  Values and gradients are zero. */
 ammpl_status ammpli_prompt_add(ammpl_prompt *p, const char *name, int32_t rank, const int64_t *shape, bool trainable,
                                int32_t group);
+/* A tensor like tensor i with another number of rows (first axis), at its initial values; and its exchange, which cannot fail, for
+ * the i-th.  One that is not needed after all is given back by the second function. */
+ammpl_status ammpli_prompt_make_like(const ammpl_prompt *p, size_t i, int64_t rows, ammpli_tensor *out);
+void ammpli_tensor_free(const ammpl_prompt *p, ammpli_tensor *t);
+void ammpli_prompt_exchange(ammpl_prompt *p, size_t i, const ammpli_tensor *t);
 ammpli_tensor *ammpli_prompt_find(const ammpl_prompt *p, const char *name); /* NULL when absent */
 ammpl_status ammpli_prompt_read(const ammpl_prompt *p, size_t i, float *dst);
 ammpl_status ammpli_prompt_write(ammpl_prompt *p, size_t i, const float *src); /* AMMPL_E_NUMERIC for NaN */

@@ -24,10 +24,8 @@ void ammpli_prompt_release(ammpl_prompt *p)
         return;
     ammpl_context *ctx = p->ctx;
     ammpl_model *m = p->model;
-    for (size_t i = 0; i < p->tensors; i++) {
-        p->ops->release(p->stream, p->tensor[i].value);
-        p->ops->release(p->stream, p->tensor[i].grad);
-    }
+    for (size_t i = 0; i < p->tensors; i++)
+        ammpli_tensor_free(p, &p->tensor[i]);
     ammpli_free(ctx, p->tensor);
     if (p->stream) {
         ammpli_text_plan_free(p);
@@ -65,7 +63,7 @@ static ammpl_status copy_names(ammpl_context *ctx, const char *const *names, siz
 }
 
 ammpl_status ammpli_prompt_new(const ammpl_model *m, const ammpli_method *method, const char *const *names, size_t n,
-                               ammpl_prompt **out)
+                               const ammpl_config *cfg, ammpl_prompt **out)
 {
     *out = NULL;
     ammpl_prompt *p = ammpli_alloc(m->ctx, 1, sizeof *p);
@@ -77,16 +75,15 @@ ammpl_status ammpli_prompt_new(const ammpl_model *m, const ammpli_method *method
     p->ops = m->ops;
     p->method = method;
     p->id = atomic_fetch_add(&m->ctx->next_id, 1);
-    p->revision = 1;
+    p->revision = p->binding = 1;
     p->groups = 1;
-    p->group_factor[0] = 1;
+    p->group[0].factor = 1;
     ammpl_status status;
     TRY_GOTO(fail, m->device->backend->stream_create(&m->ctx->host, &p->stream));
     TRY_GOTO(fail, copy_names(p->ctx, names, n, &p->class_name, &p->class_hash));
     p->classes = n;
     TRY_GOTO(fail, ammpli_config_create(p->ctx, &p->config));
-    for (const char *const *d = method->defaults; d && d[0]; d += 2)
-        TRY_GOTO(fail, ammpli_config_set_text(p->config, d[0], d[1]));
+    TRY_GOTO(fail, ammpli_method_defaults(method, cfg, 0, true, p->config));
     *out = p;
     return AMMPL_OK;
 fail:
@@ -118,7 +115,7 @@ ammpl_status ammpli_prompt_create(const ammpl_model *m, ammpl_method id, const c
         return ammpli_fail(AMMPL_E_STATE, "the model was loaded with towers = %s; a prompt needs both",
                            m->has_text ? "text" : "image");
     ammpl_prompt *p;
-    TRY(ammpli_prompt_new(m, method, names, n, &p));
+    TRY(ammpli_prompt_new(m, method, names, n, cfg, &p));
     uint64_t seed = (uint64_t)ammpli_config_int(cfg, AMMPL_OPT_SEED);
     ammpl_status status = AMMPL_OK;
     if (cfg)
@@ -138,8 +135,8 @@ ammpl_status ammpli_prompt_rebind(ammpl_prompt *p, const char *const *names, siz
 {
     if (!p->method->can_rebind(p))
         return ammpli_fail(AMMPL_E_STATE,
-                           "this %s prompt learns each class by itself (scope = class): it has nothing for other classes; train "
-                           "one with scope = shared",
+                           "this %s prompt learns each class by itself: it has nothing for other classes; train one whose tensors all "
+                           "classes share (ammpl: scope = shared; coop: class_specific = false)",
                            p->method->name);
     char **name;
     uint32_t *hash;
@@ -160,6 +157,7 @@ ammpl_status ammpli_prompt_rebind(ammpl_prompt *p, const char *const *names, siz
         old_n = n;
     } else {
         p->revision++;
+        p->binding++;
     }
     free_names(p->ctx, old_name, old_n);
     ammpli_free(p->ctx, old_hash);
@@ -192,6 +190,45 @@ ammpl_status ammpli_prompt_add(ammpl_prompt *p, const char *name, int32_t rank, 
     p->tensors++;
     TRY(p->ops->zero(p->stream, t->value, bytes));
     return p->ops->zero(p->stream, t->grad, bytes);
+}
+
+void ammpli_tensor_free(const ammpl_prompt *p, ammpli_tensor *t)
+{
+    p->ops->release(p->stream, t->value);
+    p->ops->release(p->stream, t->grad);
+    t->value = t->grad = NULL;
+}
+
+ammpl_status ammpli_prompt_make_like(const ammpl_prompt *p, size_t i, int64_t rows, ammpli_tensor *t)
+{
+    *t = p->tensor[i];
+    t->count = t->count / t->shape[0] * rows;
+    t->shape[0] = rows;
+    t->value = t->grad = NULL;
+    size_t bytes = (size_t)t->count * sizeof(float);
+    float *host = ammpli_alloc(p->ctx, (size_t)t->count, sizeof *host);
+    ammpl_status status = host ? p->method->initialise(p, t, 1, host) : AMMPL_E_MEMORY;
+    if (status >= 0)
+        status = p->ops->alloc(p->stream, bytes, (void **)&t->value);
+    if (status >= 0)
+        status = p->ops->alloc(p->stream, bytes, (void **)&t->grad);
+    if (status >= 0)
+        status = p->ops->upload(p->stream, t->value, host, bytes);
+    if (status >= 0)
+        status = p->ops->zero(p->stream, t->grad, bytes);
+    if (status >= 0)
+        status = p->ops->sync(p->stream);
+    ammpli_free(p->ctx, host);
+    if (status < 0)
+        ammpli_tensor_free(p, t);
+    return status;
+}
+
+void ammpli_prompt_exchange(ammpl_prompt *p, size_t i, const ammpli_tensor *t)
+{
+    ammpli_tensor_free(p, &p->tensor[i]);
+    p->tensor[i] = *t;
+    p->layout++;
 }
 
 ammpli_tensor *ammpli_prompt_find(const ammpl_prompt *p, const char *name)

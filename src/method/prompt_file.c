@@ -23,6 +23,17 @@ static ammpl_status write_json(ammpli_st_writer *w, const char *key, json_t *jso
     return status;
 }
 
+/* Templates, one a line, as an array. */
+static json_t *template_array(const char *value)
+{
+    json_t *list = json_array();
+    for (size_t n; value; value = value[n] ? value + n + 1 : NULL) {
+        n = strcspn(value, "\n");
+        json_array_append_new(list, json_stringn(value, n));
+    }
+    return list;
+}
+
 static ammpl_status write_metadata(const ammpl_prompt *p, ammpli_st_writer *w, const char *format)
 {
     TRY(ammpli_st_writer_meta(w, "format", format));
@@ -42,8 +53,8 @@ static ammpl_status write_metadata(const ammpl_prompt *p, ammpli_st_writer *w, c
     TRY(write_json(w, "probe", probe));
     for (const char *const *name = p->method->options; *name; name++) {
         const char *value = ammpli_config_text(p->config, *name);
-        if (strcmp(*name, "template") == 0) /* an array: the format has room for ensembles */
-            TRY(write_json(w, *name, json_pack("[s]", value)));
+        if (strcmp(*name, "template") == 0)
+            TRY(write_json(w, *name, template_array(value)));
         else
             TRY(ammpli_st_writer_meta(w, *name, value));
     }
@@ -245,20 +256,32 @@ static ammpl_status read_tensors(ammpl_prompt *p, const ammpli_st *st, const amm
     return AMMPL_OK;
 }
 
-/* `template` is a JSON array of one text. */
+/* `template` is a JSON array of texts: an ensemble where there are several. */
 static ammpl_status read_template(ammpl_prompt *p, const ammpli_st *st)
 {
-    json_t *list;
+    json_t *list, *item;
     TRY(read_array(st, "template", &list));
-    const char *text = json_string_value(json_array_get(list, 0));
-    ammpl_status status;
-    if (json_array_size(list) > 1)
-        status = ammpli_fail(AMMPL_E_UNSUPPORTED, "%s: an ensemble of %zu templates; this version reads prompts with one",
-                             ammpli_st_name(st), json_array_size(list));
-    else if (!text)
-        status = ammpli_fail(AMMPL_E_FORMAT, "%s: its metadata \"template\" should be an array of texts", ammpli_st_name(st));
-    else
-        status = ammpli_config_set_string(p->config, AMMPL_OPT_TEMPLATE, text);
+    size_t i, size = 1;
+    bool texts = json_array_size(list) > 0;
+    json_array_foreach(list, i, item)
+    {
+        const char *text = json_string_value(item);
+        texts = texts && text && !strchr(text, '\n') && text[0] != '@';
+        size += texts ? strlen(text) + 1 : 0;
+    }
+    char *all = texts ? ammpli_alloc(p->ctx, size, 1) : NULL;
+    ammpl_status status = AMMPL_E_MEMORY;
+    if (all) {
+        json_array_foreach(list, i, item)
+            strcat(strcat(all, i ? "\n" : ""), json_string_value(item));
+        status = ammpli_config_set_string(p->config, AMMPL_OPT_TEMPLATE, all);
+    }
+    if (!texts || status == AMMPL_E_OPTION) {
+        ammpli_clear_error();
+        status = ammpli_fail(AMMPL_E_FORMAT, "%s: its metadata \"template\" should be an array of texts with {} where the class name goes",
+                             ammpli_st_name(st));
+    }
+    ammpli_free(p->ctx, all);
     json_decref(list);
     return status;
 }
@@ -302,7 +325,7 @@ ammpl_status ammpli_prompt_load(const ammpl_model *m, const ammpli_st *st, const
     ammpl_prompt *p = NULL;
     ammpl_status status;
     TRY_GOTO(done, read_classes(m->ctx, st, &json, &names, &n));
-    TRY_GOTO(done, ammpli_prompt_new(m, method, names, n, &p));
+    TRY_GOTO(done, ammpli_prompt_new(m, method, names, n, cfg, &p));
     bool changed = false;
     TRY_GOTO(done, read_options(p, st, cfg, &changed));
     TRY_GOTO(done, method->define(p));

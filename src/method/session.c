@@ -13,6 +13,7 @@ void ammpli_session_clear_cache(ammpl_session *s)
 {
     ammpli_engine *e = &s->engine;
     e->ops->release(e->stream, s->cache.z0);
+    e->ops->release(e->stream, s->cache.raw);
     e->ops->release(e->stream, s->cache.pad);
     e->ops->release(e->stream, s->cache.pad_row);
     s->cache = (ammpli_class_cache){0};
@@ -25,6 +26,7 @@ void ammpli_session_release(ammpl_session *s)
     ammpl_context *ctx = s->engine.ctx;
     ammpl_model *m = s->model;
     ammpli_session_clear_cache(s);
+    s->engine.ops->release(s->engine.stream, s->texts.z);
     ammpli_engine_close(&s->engine);
     ammpli_free(ctx, s);
     ammpli_model_release(m);
@@ -63,7 +65,7 @@ static ammpl_status encode_tokens(ammpli_engine *e, int32_t *const *ids, const s
 
 enum { TEXTS_AT_ONCE = 64 };
 
-ammpl_status ammpli_session_encode_texts(ammpl_session *s, const char *const *texts, size_t n, float *out)
+ammpl_status ammpli_encode_texts(ammpl_session *s, const char *const *texts, size_t n, float *out)
 {
     ammpli_engine *e = &s->engine;
     if (!s->model->has_text)
@@ -74,39 +76,62 @@ ammpl_status ammpli_session_encode_texts(ammpl_session *s, const char *const *te
         int32_t *ids[TEXTS_AT_ONCE] = {0};
         for (size_t i = 0; i < count && status >= 0; i++)
             status = ammpli_model_tokens(s->model, texts[from + i], &ids[i], &len[i]);
-        ammpli_arena_reset(e);
+        ammpli_mark mark = ammpli_arena_mark(e);
         if (status >= 0)
             status = encode_tokens(e, ids, len, (int64_t)count, out + (int64_t)from * s->model->embed);
+        ammpli_arena_release(e, mark);
         for (size_t i = 0; i < count; i++)
             ammpli_free(e->ctx, ids[i]);
     }
     return status;
 }
 
+ammpl_status ammpli_session_encode_texts(ammpl_session *s, const char *const *texts, size_t n, float *out)
+{
+    ammpli_arena_reset(&s->engine);
+    return ammpli_encode_texts(s, texts, n, out);
+}
+
 enum { IMAGES_AT_ONCE = 32 };
 
-/* Plain image features, normalised. */
-static ammpl_status encode_plain(ammpl_session *s, const float *pixels, int64_t n, float *out)
+/* One part of them, B images. */
+static ammpl_status plain_part(ammpl_session *s, const float *pixels, int64_t B, float *x)
 {
     ammpli_engine *e = &s->engine;
     const ammpl_model *m = s->model;
     int64_t R = m->grid * m->patch, P = m->grid * m->grid, E = m->embed;
+    ammpli_mark mark = ammpli_arena_mark(e);
+    float *device, *token, *feature, *norm;
+    ammpli_image_run run;
+    TRY(ammpli_take_copy(e, pixels, B * 3 * R * R, &device));
+    TRY(ammpli_take_floats(e, B * P * m->image.width, &token));
+    TRY(ammpli_take_floats(e, B * E, &feature));
+    TRY(ammpli_take_floats(e, B, &norm));
+    TRY(ammpli_patch_embed(e, device, B, token));
+    TRY(ammpli_image_forward(e, &run, token, B, NULL, false, feature));
+    RUN(l2norm_forward, x, norm, feature, B, E);
+    ammpli_arena_release(e, mark);
+    return AMMPL_OK;
+}
+
+ammpl_status ammpli_plain_features(ammpl_session *s, const float *pixels, int64_t n, float **x)
+{
+    int64_t R = s->model->grid * s->model->patch, E = s->model->embed;
+    TRY(ammpli_take_floats(&s->engine, n * E, x));
     for (int64_t from = 0; from < n; from += IMAGES_AT_ONCE) {
         int64_t B = n - from < IMAGES_AT_ONCE ? n - from : IMAGES_AT_ONCE;
-        float *device, *token, *feature, *unit, *norm;
-        ammpli_pass pass;
-        ammpli_arena_reset(e);
-        TRY(ammpli_take_copy(e, pixels + from * 3 * R * R, B * 3 * R * R, &device));
-        TRY(ammpli_take_floats(e, B * P * m->image.width, &token));
-        TRY(ammpli_take_floats(e, B * E, &feature));
-        TRY(ammpli_take_floats(e, B * E, &unit));
-        TRY(ammpli_take_floats(e, B, &norm));
-        TRY(ammpli_patch_embed(e, device, B, token));
-        TRY(ammpli_image_forward(e, &pass, token, B, NULL, false, feature));
-        RUN(l2norm_forward, unit, norm, feature, B, E);
-        RUN(download, out + from * E, unit, (size_t)(B * E) * sizeof *out);
+        TRY(plain_part(s, pixels + from * 3 * R * R, B, *x + from * E));
     }
     return AMMPL_OK;
+}
+
+static ammpl_status encode_plain(ammpl_session *s, const float *pixels, int64_t n, float *out)
+{
+    ammpli_engine *e = &s->engine;
+    float *x;
+    ammpli_arena_reset(e);
+    TRY(ammpli_plain_features(s, pixels, n, &x));
+    return e->ops->download(e->stream, out, x, (size_t)(n * s->model->embed) * sizeof *out);
 }
 
 ammpl_status ammpli_session_encode_images(ammpl_session *s, const ammpl_prompt *p, const float *pixels, size_t n, float *out)
@@ -141,6 +166,23 @@ ammpl_status ammpli_session_predict(ammpl_session *s, const ammpl_prompt *p, con
     return check_finite(logits, n * p->classes);
 }
 
+static ammpl_status check_labels(const ammpl_prompt *p, const int32_t *label, size_t n)
+{
+    for (size_t b = 0; b < n; b++)
+        if (label[b] < 0 || (size_t)label[b] >= p->classes)
+            return ammpli_fail(AMMPL_E_LABEL, "image %zu of the batch has label %d; the prompt has classes 0 to %zu", b, (int)label[b],
+                               p->classes - 1);
+    return AMMPL_OK;
+}
+
+ammpl_status ammpli_session_aux_rows(ammpl_session *s, const ammpl_prompt *p, const float *pixels, const int32_t *label, size_t n,
+                                     int64_t *rows)
+{
+    *rows = 0;
+    TRY(check_labels(p, label, n));
+    return p->method->aux_rows ? p->method->aux_rows(s, p, pixels, label, (int64_t)n, rows) : AMMPL_OK;
+}
+
 ammpl_status ammpli_session_accumulate(ammpl_session *s, ammpl_prompt *p, const ammpl_batch *batch, double *loss, float *logits)
 {
     if (!p->method->accumulate)
@@ -148,9 +190,6 @@ ammpl_status ammpli_session_accumulate(ammpl_session *s, ammpl_prompt *p, const 
     if (batch->features && !(p->method->plain_images && p->method->plain_images(p)))
         return ammpli_fail(AMMPL_E_STATE, "this %s prompt changes what the image tower reads: give pixels, not features",
                            p->method->name);
-    for (size_t b = 0; b < batch->n; b++)
-        if (batch->label[b] < 0 || (size_t)batch->label[b] >= p->classes)
-            return ammpli_fail(AMMPL_E_LABEL, "image %zu of the batch has label %d; the prompt has classes 0 to %zu", b,
-                               (int)batch->label[b], p->classes - 1);
+    TRY(check_labels(p, batch->label, batch->n));
     return p->method->accumulate(s, p, batch, loss, logits);
 }

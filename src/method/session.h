@@ -8,16 +8,24 @@
 typedef struct ammpli_class_cache {
     uint64_t prompt_id, revision; /* 0: empty */
     float *z0;       /* [C,E] normalised, backend memory */
+    float *raw;      /* [C,E] not normalised; NULL where nobody reads them */
     float *pad;      /* [K,3qq] pixels; K = C or 1; NULL where nothing is padded */
     float *pad_row;  /* [K,W] their patch embedding */
     int64_t pads;    /* K */
 } ammpli_class_cache;
+
+/* Features of hand-written descriptions: they change with the classes alone. */
+typedef struct ammpli_text_cache {
+    uint64_t prompt_id, binding; /* 0: empty */
+    float *z;                    /* [C,E] normalised, backend memory */
+} ammpli_text_cache;
 
 struct ammpl_session {
     ammpli_ref ref;
     ammpl_model *model; /* held */
     ammpli_engine engine;
     ammpli_class_cache cache;
+    ammpli_text_cache texts;
     int64_t memory_limit; /* bytes for what is kept for backward; 0: the library's choice */
     atomic_int cancel;
 };
@@ -27,7 +35,11 @@ ammpl_session *ammpli_session_hold(ammpl_session *s);
 void ammpli_session_release(ammpl_session *s);
 void ammpli_session_clear_cache(ammpl_session *s);
 
+/* Plain image features [n,E], normalised, in backend memory of the step. */
+ammpl_status ammpli_plain_features(ammpl_session *s, const float *pixels, int64_t n, float **x);
+
 /* Arguments are checked by the caller (lib/): sizes, NULL, the prompt's model being the session's. Host memory. */
+ammpl_status ammpli_encode_texts(ammpl_session *s, const char *const *texts, size_t n, float *out /*[n,E]*/); /* within a step */
 ammpl_status ammpli_session_encode_texts(ammpl_session *s, const char *const *texts, size_t n, float *out /*[n,E]*/);
 ammpl_status ammpli_session_encode_images(ammpl_session *s, const ammpl_prompt *p, const float *pixels, size_t n,
                                           float *out /*[n,E]*/);
@@ -36,6 +48,8 @@ ammpl_status ammpli_session_predict(ammpl_session *s, const ammpl_prompt *p, con
                                     float *logits /*[n,C]*/);
 ammpl_status ammpli_session_accumulate(ammpl_session *s, ammpl_prompt *p, const ammpl_batch *batch, double *loss,
                                        float *logits /*[n,C] or NULL*/);
+ammpl_status ammpli_session_aux_rows(ammpl_session *s, const ammpl_prompt *p, const float *pixels, const int32_t *label, size_t n,
+                                     int64_t *rows);
 /* ammpl_view.c: AMMPL prompts only. */
 ammpl_status ammpli_session_padding(ammpl_session *s, const ammpl_prompt *p, float *out /*[C,3,q,q]*/);
 ammpl_status ammpli_session_masks(ammpl_session *s, const ammpl_prompt *p, uint32_t draw, float *out /*[C,P]*/);

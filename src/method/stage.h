@@ -57,7 +57,7 @@ typedef struct ammpli_image_stage {
     /* inside */
     bool kept;
     int64_t chunk;
-    ammpli_pass pass;
+    ammpli_image_run run;
 } ammpli_image_stage;
 
 ammpl_status ammpli_image_stage_forward(ammpl_session *s, ammpli_image_stage *t);

@@ -25,7 +25,7 @@ static ammpl_status zeros_like(ammpl_prompt *p, const ammpli_tensor *t, float **
     return p->ops->zero(p->stream, *out, bytes);
 }
 
-ammpl_status ammpli_optimizer_create(ammpl_prompt *p, const ammpl_config *cfg, ammpl_optimizer **out)
+ammpl_status ammpli_optimizer_create(ammpl_prompt *p, const ammpl_config *training, ammpl_optimizer **out)
 {
     *out = NULL;
     ammpl_optimizer *o = ammpli_alloc(p->ctx, 1, sizeof *o);
@@ -34,12 +34,12 @@ ammpl_status ammpli_optimizer_create(ammpl_prompt *p, const ammpl_config *cfg, a
     o->ref.count = 1;
     o->prompt = ammpli_prompt_hold(p);
     o->tensors = p->tensors;
+    o->layout = p->layout;
     o->groups = p->groups;
-    o->adamw = strcmp(ammpli_config_string(cfg, AMMPL_OPT_OPTIMIZER), "adamw") == 0;
+    o->adamw = strcmp(ammpli_config_string(training, AMMPL_OPT_OPTIMIZER), "adamw") == 0;
     ammpl_status status;
     TRY_GOTO(fail, ammpli_config_create(p->ctx, &o->config));
-    if (cfg)
-        TRY_GOTO(fail, ammpli_config_merge(o->config, cfg));
+    TRY_GOTO(fail, ammpli_config_merge(o->config, training));
     for (int k = 0; k < (o->adamw ? 2 : 1); k++) {
         o->moment[k] = ammpli_alloc(p->ctx, p->tensors, sizeof *o->moment[k]);
         if (!o->moment[k]) {
@@ -50,7 +50,7 @@ ammpl_status ammpli_optimizer_create(ammpl_prompt *p, const ammpl_config *cfg, a
             if (p->tensor[i].trainable)
                 TRY_GOTO(fail, zeros_like(p, &p->tensor[i], &o->moment[k][i]));
     }
-    ammpli_optimizer_set_epoch(o, 0);
+    ammpli_optimizer_set_moment(o, &(ammpli_moment){0});
     *out = o;
     return AMMPL_OK;
 fail:
@@ -58,10 +58,14 @@ fail:
     return status;
 }
 
-void ammpli_optimizer_set_epoch(ammpl_optimizer *o, int64_t epoch)
+void ammpli_optimizer_set_moment(ammpl_optimizer *o, const ammpli_moment *at)
 {
-    for (int32_t g = 0; g < o->groups; g++)
-        o->rate[g] = ammpli_schedule_rate(o->config, epoch) * o->prompt->group_factor[g];
+    for (int32_t g = 0; g < o->groups; g++) {
+        const ammpli_group *group = &o->prompt->group[g];
+        double base = ammpli_config_float(o->config, group->lr ? group->lr : AMMPL_OPT_LR);
+        int64_t warmup = ammpli_config_int(o->config, group->warmup_epochs ? group->warmup_epochs : AMMPL_OPT_WARMUP_EPOCHS);
+        o->rate[g] = group->factor * ammpli_schedule_rate(o->config, base, warmup, at);
+    }
 }
 
 /* AMMPL_E_NUMERIC, naming the tensor, when a gradient holds NaN or infinity. */
@@ -90,6 +94,9 @@ done:
 ammpl_status ammpli_optimizer_step(ammpl_optimizer *o)
 {
     ammpl_prompt *p = o->prompt;
+    if (o->layout != p->layout)
+        return ammpli_fail(AMMPL_E_STATE, "the prompt was given other classes since this optimizer was made, and some of its tensors "
+                                          "another shape; make a new optimizer");
     TRY(check_gradients(o));
     float decay = (float)ammpli_config_float(o->config, AMMPL_OPT_WEIGHT_DECAY);
     for (size_t i = 0; i < p->tensors; i++) {

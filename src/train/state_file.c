@@ -8,7 +8,7 @@
 
 /* What a run's numbers depend on besides the prompt's own options: a state continues only under the same. */
 static const char *const run_options[] = {"optimizer", "lr", "momentum", "weight_decay", "beta1", "beta2", "epsilon", "schedule",
-                                          "warmup_epochs", "warmup_lr", "epochs", "batch", "seed", "shuffle", "drop_last",
+                                          "warmup_epochs", "warmup_lr", "warmup_steps", "lr_text", "warmup_epochs_text", "epochs", "batch", "seed", "shuffle", "drop_last",
                                           "accumulate", "augment"};
 enum { RUN_OPTIONS = sizeof run_options / sizeof run_options[0] };
 static const char *const moment_name[2] = {"momentum.", "second_moment."};

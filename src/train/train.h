@@ -10,20 +10,29 @@
 struct ammpl_optimizer {
     ammpli_ref ref;
     ammpl_prompt *prompt; /* held */
-    ammpl_config *config; /* what was in force at creation */
+    ammpl_config *config; /* what was in force at creation, the method's defaults included */
     bool adamw;
     int64_t step;         /* updates done */
     int32_t groups;
     double rate[AMMPLI_MAX_GROUPS]; /* of the next step */
     float **moment[2];    /* [tensors] backend memory; NULL where not trainable; second one for AdamW */
     size_t tensors;
+    uint64_t layout; /* the prompt's, when the moments were made */
 };
-ammpl_status ammpli_optimizer_create(ammpl_prompt *p, const ammpl_config *cfg, ammpl_optimizer **out);
+/* Where in a run a step is: what schedules go by. */
+typedef struct ammpli_moment {
+    int64_t epoch, step, steps;
+} ammpli_moment;
+/* Options from ammpli_training_config. */
+ammpl_status ammpli_optimizer_create(ammpl_prompt *p, const ammpl_config *training, ammpl_optimizer **out);
 void ammpli_optimizer_release(ammpl_optimizer *o);
 ammpl_status ammpli_optimizer_step(ammpl_optimizer *o);
-void ammpli_optimizer_set_epoch(ammpl_optimizer *o, int64_t epoch);
-/* schedule.c: methods.md 6.5 */
-double ammpli_schedule_rate(const ammpl_config *cfg, int64_t epoch);
+void ammpli_optimizer_set_moment(ammpl_optimizer *o, const ammpli_moment *at);
+/* schedule.c */
+double ammpli_schedule_rate(const ammpl_config *cfg, double base, int64_t warmup_epochs, const ammpli_moment *at);
+/* The options that a run of p trains under: the table's, the method's for cfg's protocol and so many images of a class, then
+ * cfg's (may be NULL), with every group's own rate settled.  The caller destroys it. */
+ammpl_status ammpli_training_config(const ammpl_prompt *p, const ammpl_config *cfg, int64_t shots, ammpl_config **out);
 
 /* trainer.c */
 struct ammpl_trainer {

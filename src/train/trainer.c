@@ -63,6 +63,19 @@ static ammpl_status open_cache(ammpl_trainer *t)
     return AMMPL_OK;
 }
 
+/* Images of the class that has most: the "shots" of the published settings. */
+static int64_t largest_class(const ammpl_dataset *ds)
+{
+    int64_t most = 0;
+    for (size_t c = 0; c < ds->classes; c++) {
+        int64_t n = 0;
+        for (size_t i = 0; i < ds->count; i++)
+            n += ds->item[i].label == (int32_t)c;
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
 ammpl_status ammpli_trainer_create(ammpl_session *s, ammpl_prompt *p, const ammpl_dataset *ds, const ammpl_config *cfg,
                                    ammpl_trainer **out)
 {
@@ -84,20 +97,19 @@ ammpl_status ammpli_trainer_create(ammpl_session *s, ammpl_prompt *p, const ammp
     t->prompt = ammpli_prompt_hold(p);
     t->data = ammpli_dataset_hold((ammpl_dataset *)ds);
     t->count = (int64_t)ds->count;
-    t->epochs = ammpli_config_int(cfg, AMMPL_OPT_EPOCHS);
-    t->batch = ammpli_config_int(cfg, AMMPL_OPT_BATCH);
-    t->accumulate = ammpli_config_int(cfg, AMMPL_OPT_ACCUMULATE);
-    t->shuffle = ammpli_config_int(cfg, AMMPL_OPT_SHUFFLE) != 0;
-    t->drop_last = ammpli_config_int(cfg, AMMPL_OPT_DROP_LAST) != 0;
-    t->skip_bad = ammpli_config_int(cfg, AMMPL_OPT_SKIP_BAD) != 0;
-    t->augment = strcmp(ammpli_config_string(cfg, AMMPL_OPT_AUGMENT), "none") != 0;
-    t->seed = (uint64_t)ammpli_config_int(cfg, AMMPL_OPT_SEED);
-    int64_t per_step = t->batch * t->accumulate;
-    t->steps = t->epochs * ((images_per_epoch(t) + per_step - 1) / per_step);
     ammpl_status status;
-    TRY_GOTO(fail, ammpli_config_create(p->ctx, &t->config));
-    if (cfg)
-        TRY_GOTO(fail, ammpli_config_merge(t->config, cfg));
+    int64_t per_step;
+    TRY_GOTO(fail, ammpli_training_config(p, cfg, largest_class(ds), &t->config));
+    t->epochs = ammpli_config_int(t->config, AMMPL_OPT_EPOCHS);
+    t->batch = ammpli_config_int(t->config, AMMPL_OPT_BATCH);
+    t->accumulate = ammpli_config_int(t->config, AMMPL_OPT_ACCUMULATE);
+    t->shuffle = ammpli_config_int(t->config, AMMPL_OPT_SHUFFLE) != 0;
+    t->drop_last = ammpli_config_int(t->config, AMMPL_OPT_DROP_LAST) != 0;
+    t->skip_bad = ammpli_config_int(t->config, AMMPL_OPT_SKIP_BAD) != 0;
+    t->augment = strcmp(ammpli_config_string(t->config, AMMPL_OPT_AUGMENT), "none") != 0;
+    t->seed = (uint64_t)ammpli_config_int(t->config, AMMPL_OPT_SEED);
+    per_step = t->batch * t->accumulate;
+    t->steps = t->epochs * ((images_per_epoch(t) + per_step - 1) / per_step);
     TRY_GOTO(fail, ammpli_optimizer_create(p, t->config, &t->optimizer));
     t->order = ammpli_alloc(p->ctx, (size_t)t->count, sizeof *t->order);
     if (!t->order) {
@@ -165,11 +177,27 @@ static ammpl_status load_step(const ammpl_trainer *t, int64_t count, step_data *
     return AMMPL_OK;
 }
 
+/* A step in several parts: the mean of the auxiliary loss goes over the rows of all of them. */
+static ammpl_status shared_aux_weight(ammpl_trainer *t, const step_data *d, double *weight)
+{
+    int64_t rows = 0;
+    for (int64_t from = 0; from < d->n; from += t->batch) {
+        int64_t n = d->n - from < t->batch ? d->n - from : t->batch, part;
+        TRY(t->prompt->method->aux_rows(t->session, t->prompt, d->input + (size_t)from * input_width(t), d->label + from, n, &part));
+        rows += part;
+    }
+    *weight = rows > 0 ? 1.0 / (double)rows : 0;
+    return AMMPL_OK;
+}
+
 /* Gradients of the step's mean loss, in parts of at most `batch` images. */
 static ammpl_status gradients(ammpl_trainer *t, const step_data *d, double *loss)
 {
     size_t C = t->prompt->classes, width = input_width(t);
+    double aux_weight = 0;
     *loss = 0;
+    if (t->prompt->method->aux_rows && d->n > t->batch)
+        TRY(shared_aux_weight(t, d, &aux_weight));
     TRY(ammpli_prompt_zero_gradients(t->prompt));
     for (int64_t from = 0; from < d->n; from += t->batch) {
         int64_t n = d->n - from < t->batch ? d->n - from : t->batch;
@@ -183,7 +211,9 @@ static ammpl_status gradients(ammpl_trainer *t, const step_data *d, double *loss
                              .image_id = d->id + from,
                              .seed = t->seed,
                              .step = (uint32_t)t->step,
-                             .weight = 1.0 / (double)d->n};
+                             .weight = 1.0 / (double)d->n,
+                             .epoch = t->epoch,
+                             .aux_weight = aux_weight};
         TRY(ammpli_session_accumulate(t->session, t->prompt, &batch, &part, d->logits + (size_t)from * C));
         *loss += part;
     }
@@ -240,7 +270,7 @@ ammpl_status ammpli_trainer_step(ammpl_trainer *t, ammpl_progress *progress)
         goto done;
     }
     TRY_GOTO(done, gradients(t, &d, &loss));
-    ammpli_optimizer_set_epoch(t->optimizer, t->epoch);
+    ammpli_optimizer_set_moment(t->optimizer, &(ammpli_moment){t->epoch, t->step, t->steps});
     rate = t->optimizer->rate[0];
     if (d.n > 0)
         TRY_GOTO(done, ammpli_optimizer_step(t->optimizer));

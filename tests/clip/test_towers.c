@@ -64,12 +64,12 @@ START_TEST(image_tower)
     float *images = test_tensor(st, "images", NULL), *cotangent = test_tensor(st, "image_cotangent", NULL);
     float *want = golden(st, _i, "image_features"), *want_grad = golden(st, _i, "image_grad");
     float *x, *token, *feature, *dtoken, *dfeature, *dpatches, *dx;
-    ammpli_pass pass;
+    ammpli_image_run run;
     ck_ok(ammpli_take_copy(&e, images, pixels, &x));
     ck_ok(ammpli_take_floats(&e, B * P * W, &token));
     ck_ok(ammpli_take_floats(&e, B * E, &feature));
     ck_ok(ammpli_patch_embed(&e, x, B, token));
-    ck_ok(ammpli_image_forward(&e, &pass, token, B, NULL, true, feature));
+    ck_ok(ammpli_image_forward(&e, &run, token, B, NULL, true, feature));
     float *got = fetch(&e, feature, B * E);
     check("image_features", _i, got, want, B * E, FEATURES);
 
@@ -77,14 +77,14 @@ START_TEST(image_tower)
     ck_ok(ammpli_take_floats(&e, B * P * W, &dtoken));
     ck_ok(ammpli_take_floats(&e, B * P * Q, &dpatches));
     ck_ok(ammpli_take_floats(&e, pixels, &dx));
-    ck_ok(ammpli_image_backward(&e, &pass, dfeature, dtoken, NULL, NULL));
+    ck_ok(ammpli_image_backward(&e, &run, dfeature, dtoken, NULL, NULL));
     ck_ok(e.ops->linear_backward(e.stream, dpatches, dtoken, m->patch_weight, NULL, AMMPL_ACT_NONE, B * P));
     ck_ok(e.ops->patches_backward(e.stream, dx, dpatches, B, m->grid, m->patch));
     float *grad = fetch(&e, dx, pixels);
     check("image_grad", _i, grad, want_grad, pixels, GRADIENTS);
 
     /* The features do not depend on what else is in the batch, bit for bit. */
-    ck_ok(ammpli_image_forward(&e, &pass, token + 3 * P * W, 1, NULL, false, feature));
+    ck_ok(ammpli_image_forward(&e, &run, token + 3 * P * W, 1, NULL, false, feature));
     float *alone = fetch(&e, feature, E);
     ck_assert_int_eq(memcmp(alone, got + 3 * E, E * sizeof *alone), 0);
     free(alone);

@@ -20,7 +20,8 @@
 #define TEST_OPS(X) \
     X(alloc) X(release) X(upload) X(download) X(copy) X(zero) X(sync) \
     X(weight_create) X(weight_destroy) X(linear_forward) X(linear_backward) X(gemm) \
-    X(layernorm_forward) X(layernorm_backward) X(attention_forward) X(attention_backward) X(act_forward) X(act_backward) \
+    X(layernorm_forward) X(layernorm_backward) X(layernorm_weight_backward) X(softmax_forward) X(softmax_backward) \
+    X(attention_forward) X(attention_backward) X(act_forward) X(act_backward) \
     X(rows_copy) X(rows_add) X(embed) X(scale) X(add) \
     X(l2norm_forward) X(l2norm_backward) X(dot_forward) X(dot_backward) X(cross_entropy_forward) X(cross_entropy_backward) \
     X(patches_forward) X(patches_backward) X(mask_draw) X(mask_mix_forward) X(mask_mix_backward) \

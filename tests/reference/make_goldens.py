@@ -142,7 +142,7 @@ def deviation(result, single):
     return {g: max(spread(result[n], single[n]) for n in result if n.startswith(p)) for g, p in groups.items()}
 
 
-NUDGE, CALM = 1e-7, 20  # a start that differs by a float32 rounding may change no loss by more than 20 roundings
+NUDGE, CALM = 1e-7, 10  # a start that differs by a float32 rounding may change no loss by more than 10 roundings
 
 
 def amplification(clip, tokenizer, options, start, pixels, seed, losses):
