@@ -1,5 +1,6 @@
 /* api_dataset.c - labelled pictures. */
 #include "data/dataset.h"
+#include "data/named.h"
 #include "shell.h"
 
 ammpl_status ammpl_dataset_create(ammpl_context *ctx, const char *const *class_names, size_t n, ammpl_dataset **out)
@@ -33,6 +34,46 @@ ammpl_status ammpl_dataset_open_split(ammpl_context *ctx, const char *root, cons
     NEED(ctx, part);
     NEED(ctx, out);
     return ammpli_leave(ctx, ammpli_dataset_open_split(ctx, root, json, part, out));
+}
+
+ammpl_status ammpl_dataset_open_named(ammpl_context *ctx, const char *name, const char *root, const char *part,
+                                      ammpl_dataset **out)
+{
+    ENTER();
+    CLEAR(out);
+    NEED(NULL, ctx);
+    NEED(ctx, name);
+    NEED(ctx, root);
+    NEED(ctx, part);
+    NEED(ctx, out);
+    return ammpli_leave(ctx, ammpli_dataset_open_named(ctx, name, root, part, out));
+}
+
+size_t ammpl_dataset_named_count(void)
+{
+    return ammpli_named_count();
+}
+
+ammpl_status ammpl_dataset_named_describe(size_t i, const char **name, const char **folder, const char **text_template)
+{
+    ENTER();
+    CLEAR(name);
+    CLEAR(folder);
+    CLEAR(text_template);
+    CHECK(NULL, ammpli_named_at(i, name, folder, text_template), AMMPL_E_RANGE, "data set %zu: there are %zu", i,
+          ammpli_named_count());
+    return ammpli_leave(NULL, AMMPL_OK);
+}
+
+ammpl_status ammpl_dataset_save_split(const ammpl_dataset *train, const ammpl_dataset *val, const ammpl_dataset *test,
+                                      const char *root, const char *path, int32_t overwrite)
+{
+    ENTER();
+    const ammpl_dataset *any = train ? train : val ? val : test;
+    CHECK(NULL, any, AMMPL_E_ARGUMENT, "%s: train, val and test are all NULL", __func__);
+    NEED(any->ctx, root);
+    NEED(any->ctx, path);
+    return ammpli_leave(any->ctx, ammpli_dataset_save_split(train, val, test, root, path, overwrite != 0));
 }
 
 void ammpl_dataset_destroy(ammpl_dataset *ds)
@@ -122,4 +163,25 @@ ammpl_status ammpl_dataset_select_classes(const ammpl_dataset *ds, const int32_t
     NEED(ds->ctx, out);
     CHECK(ds->ctx, n > 0, AMMPL_E_ARGUMENT, "%s: the list of classes is empty", __func__);
     return ammpli_leave(ds->ctx, ammpli_dataset_select_classes(ds, classes, n, out));
+}
+
+ammpl_status ammpl_dataset_select_few(const ammpl_dataset *train, const ammpl_dataset *val, int32_t shots,
+                                      const ammpl_config *cfg, ammpl_dataset **few_train, ammpl_dataset **few_val)
+{
+    ENTER();
+    CLEAR(few_train);
+    CLEAR(few_val);
+    NEED(NULL, train);
+    NEED(train->ctx, few_train);
+    CHECK(train->ctx, !val == !few_val, AMMPL_E_ARGUMENT, "%s: %s is NULL and the other is not", __func__, val ? "few_val" : "val");
+    return ammpli_leave(train->ctx, ammpli_dataset_select_few(train, val, shots, cfg, few_train, few_val));
+}
+
+ammpl_status ammpl_dataset_select_half(const ammpl_dataset *ds, int32_t second, ammpl_dataset **out)
+{
+    ENTER();
+    CLEAR(out);
+    NEED(NULL, ds);
+    NEED(ds->ctx, out);
+    return ammpli_leave(ds->ctx, ammpli_dataset_select_half(ds, second != 0, out));
 }

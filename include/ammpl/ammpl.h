@@ -158,6 +158,7 @@ enum {
     AMMPL_OPT_ACCUMULATE = 605,
     AMMPL_OPT_SKIP_BAD = 606,
     AMMPL_OPT_CACHE = 610,
+    AMMPL_OPT_SAMPLER = 620,
     AMMPL_OPT_AUGMENT = 700,
     AMMPL_OPT_SCOPE = 800,
     AMMPL_OPT_ORDER = 801,
@@ -431,6 +432,24 @@ AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_dataset_open_folder(ammpl_context *
  * relative to root.  Errors: IO, FORMAT, LABEL.  [R] on ctx */
 AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_dataset_open_split(ammpl_context *ctx, const char *root, const char *json,
                                                                 const char *part, ammpl_dataset **out);
+/* A data set of the published runs as it lies on disk [CoOp]: Caltech101, DTD, EuroSAT, FGVCAircraft, Flowers102, Food101,
+ * OxfordPets, SUN397 or UCF101, by this name, Dassl's or its folder's, below root or with root as its own folder.  Read from its
+ * split_zhou_*.json; where there is none (a warning in the log), divided from its own lists or folders with random.seed(1): not
+ * the published parts.  part = "train", "val", "test".  Every file is looked for.  Errors: OPTION (no such data set), IO (what is
+ * missing, and what was expected where), FORMAT, LABEL, UNSUPPORTED.  [R] on ctx */
+AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_dataset_open_named(ammpl_context *ctx, const char *name, const char *root,
+                                                                const char *part, ammpl_dataset **out);
+/* How many of them, and of the i-th its name, folder below the root and text template ("a photo of a {}, a type of pet."); static,
+ * any of the three pointers may be NULL; else AMMPL_E_RANGE.  [T] */
+AMMPL_API size_t ammpl_dataset_named_count(void);
+AMMPL_API ammpl_status ammpl_dataset_named_describe(size_t i, const char **name, const char **folder,
+                                                    const char **text_template);                                  /* [T] */
+/* Writes data sets as one split JSON that ammpl_dataset_open_split reads, paths relative to root, picks with their ids: a text
+ * that can be compared and published.  Parts may be NULL (not all three).  As ammpl_prompt_save_file otherwise.  AMMPL_E_ARGUMENT:
+ * classes differ, a picture has no file or lies outside root.  [R] */
+AMMPL_API ammpl_status ammpl_dataset_save_split(const ammpl_dataset *train, const ammpl_dataset *val,
+                                                const ammpl_dataset *test, const char *root, const char *path,
+                                                int32_t overwrite);
 /* NULL accepted.  [S] */
 AMMPL_API void ammpl_dataset_destroy(ammpl_dataset *ds);
 /* Appends a picture (the pixels are shared, img stays the caller's) or a reference to a file (the path is copied, the file
@@ -454,6 +473,17 @@ AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_dataset_load_image(const ammpl_data
  * whole set.  AMMPL_E_RANGE: shots below 0.  [R] */
 AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_dataset_select_shots(const ammpl_dataset *ds, int32_t shots, uint64_t seed,
                                                                   ammpl_dataset **out);
+/* The same picks of a training part, and with val (else val and few_val are NULL) at most 4 of each class of the validation part, as
+ * AMMPL_OPT_SAMPLER and AMMPL_OPT_SEED of cfg say (NULL: defaults).  native: as above.  dassl: the images, in the order, that the
+ * published runs trained on [CoOp]: classes as the list first shows them, random.sample of each with Python's generator, a class
+ * with fewer images whole; train before val.  AMMPL_E_RANGE: shots below 0.  [R] */
+AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_dataset_select_few(const ammpl_dataset *train, const ammpl_dataset *val,
+                                                                int32_t shots, const ammpl_config *cfg,
+                                                                ammpl_dataset **few_train, ammpl_dataset **few_val);
+/* A new data set of the first ceil(C/2) classes, or (second = 1) of the rest, relabelled from 0: base and new classes [CoOp];
+ * ids stay.  AMMPL_E_ARGUMENT: one class has no second half.  [R] */
+AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_dataset_select_half(const ammpl_dataset *ds, int32_t second,
+                                                                 ammpl_dataset **out);
 /* A new data set of the n given classes in the given order, relabelled 0..n-1; ids stay.  AMMPL_E_LABEL: no such class;
  * AMMPL_E_ARGUMENT: one twice.  [R] */
 AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_dataset_select_classes(const ammpl_dataset *ds, const int32_t *classes,

@@ -29,7 +29,7 @@ ammpli_merge *ammpli_merge_find(const ammpli_tokenizer *t, uint32_t left, uint32
 ammpl_status ammpli_vocab_read(ammpli_tokenizer *t, const void *merges, size_t size, const char *vocab_json,
                                int64_t vocab_size, const char *name);
 
-/* gunzip.c: a gzip file in memory -> a new array. */
+/* gunzip.c: a gzip file or a zlib stream in memory -> a new array. */
 bool ammpli_is_gzip(const void *data, size_t size);
 ammpl_status ammpli_gunzip(ammpl_context *ctx, const void *data, size_t size, size_t limit, const char *name,
                            char **out, size_t *out_size);

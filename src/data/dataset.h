@@ -40,8 +40,15 @@ ammpl_status ammpli_dataset_check_filled(const ammpl_dataset *ds, const char *wh
 ammpl_status ammpli_dataset_open_folder(ammpl_context *ctx, const char *dir, const char *part, ammpl_dataset **out);
 ammpl_status ammpli_dataset_open_split(ammpl_context *ctx, const char *root, const char *json, const char *part,
                                        ammpl_dataset **out);
+/* split_writer.c: parts that are NULL become empty lists; all others have the same classes. */
+ammpl_status ammpli_dataset_save_split(const ammpl_dataset *train, const ammpl_dataset *val, const ammpl_dataset *test,
+                                       const char *root, const char *path, bool overwrite);
 ammpl_status ammpli_dataset_select_shots(const ammpl_dataset *ds, int32_t shots, uint64_t seed, ammpl_dataset **out);
 ammpl_status ammpli_dataset_select_classes(const ammpl_dataset *ds, const int32_t *classes, size_t n,
                                            ammpl_dataset **out);
+/* dassl.c: by the sampler and the seed of cfg; val and few_val may both be NULL / the first ceil(C/2) classes or the rest. */
+ammpl_status ammpli_dataset_select_few(const ammpl_dataset *train, const ammpl_dataset *val, int32_t shots,
+                                       const ammpl_config *cfg, ammpl_dataset **few_train, ammpl_dataset **few_val);
+ammpl_status ammpli_dataset_select_half(const ammpl_dataset *ds, bool second, ammpl_dataset **out);
 
 #endif

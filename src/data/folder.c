@@ -1,117 +1,10 @@
 /* folder.c - a data set from folders: one per class, the pictures inside. */
 #include "data/dataset.h"
+#include "data/listing.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
-#include <stdio.h>
-#include <strings.h>
-#include <sys/stat.h>
-
-/* ---- paths ---- */
-
-/* "dir/name" (ammpli_free), or NULL. */
-static char *join(ammpl_context *ctx, const char *dir, const char *name)
-{
-    size_t n = strlen(dir), room = n + strlen(name) + 2;
-    char *path = ammpli_alloc(ctx, room, 1);
-    if (path)
-        snprintf(path, room, "%s%s%s", dir, n > 0 && dir[n - 1] == '/' ? "" : "/", name);
-    return path;
-}
-
-static bool is_picture_name(const char *name)
-{
-    const char *dot = strrchr(name, '.');
-    return dot && (!strcasecmp(dot, ".jpg") || !strcasecmp(dot, ".jpeg") || !strcasecmp(dot, ".png"));
-}
-
-/* ---- sorted listings ---- */
-
-typedef struct listing {
-    ammpl_context *ctx;
-    char **name;
-    size_t count, cap;
-} listing;
-
-static void free_listing(listing *l)
-{
-    for (size_t i = 0; i < l->count; i++)
-        ammpli_free(l->ctx, l->name[i]);
-    ammpli_free(l->ctx, l->name);
-}
-
-static int bytewise(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static ammpl_status append(listing *l, const char *name)
-{
-    void *names = l->name;
-    if (!ammpli_grow(l->ctx, &names, &l->cap, l->count + 1, sizeof *l->name))
-        return AMMPL_E_MEMORY;
-    l->name = names;
-    if (!(l->name[l->count] = ammpli_strdup(l->ctx, name)))
-        return AMMPL_E_MEMORY;
-    l->count++;
-    return AMMPL_OK;
-}
-
-/* Adds the entry when it is a folder (folders) or a regular file named like a picture (else).  Links are followed. */
-static ammpl_status consider(listing *l, const char *dir, const char *name, bool folders)
-{
-    if (name[0] == '.' || (!folders && !is_picture_name(name)))
-        return AMMPL_OK;
-    char *path = join(l->ctx, dir, name);
-    if (!path)
-        return AMMPL_E_MEMORY;
-    struct stat st;
-    ammpl_status status = AMMPL_OK;
-    if (stat(path, &st) == 0) {
-        if (folders ? S_ISDIR(st.st_mode) : S_ISREG(st.st_mode))
-            status = append(l, name);
-    } else if (!folders) { /* leaving a picture out in silence would renumber all that follow */
-        status = ammpli_fail(AMMPL_E_IO, "%s: %s", path, strerror(errno));
-    }
-    ammpli_free(l->ctx, path);
-    return status;
-}
-
-static ammpl_status list(listing *l, const char *dir, bool folders)
-{
-    DIR *d = opendir(dir);
-    if (!d)
-        return ammpli_fail(AMMPL_E_IO, "%s: %s; expected a folder with %s", dir, strerror(errno),
-                           folders ? "one folder per class" : "pictures");
-    ammpl_status status = AMMPL_OK;
-    const struct dirent *entry;
-    errno = 0;
-    while (status == AMMPL_OK && (entry = readdir(d))) {
-        status = consider(l, dir, entry->d_name, folders);
-        errno = 0;
-    }
-    if (status == AMMPL_OK && errno)
-        status = ammpli_fail(AMMPL_E_IO, "%s: %s", dir, strerror(errno));
-    closedir(d);
-    if (l->count)
-        qsort(l->name, l->count, sizeof *l->name, bytewise);
-    return status;
-}
 
 /* ---- parts ---- */
-
-static bool is_folder(ammpl_context *ctx, const char *dir, const char *name, ammpl_status *status)
-{
-    char *path = join(ctx, dir, name);
-    struct stat st;
-    bool yes = path && stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-    if (!path)
-        *status = AMMPL_E_MEMORY;
-    ammpli_free(ctx, path);
-    return yes;
-}
 
 /* The folder that holds the part (ammpli_free): a sub-folder of its name, else dir itself. */
 static ammpl_status find_part(ammpl_context *ctx, const char *dir, const char *part, char **out)
@@ -119,11 +12,11 @@ static ammpl_status find_part(ammpl_context *ctx, const char *dir, const char *p
     ammpl_status status = AMMPL_OK;
     if (part && strcmp(part, "train") && strcmp(part, "val") && strcmp(part, "test"))
         return ammpli_fail(AMMPL_E_ARGUMENT, "part \"%s\": the parts are train, val and test", part);
-    const char *sub = part && is_folder(ctx, dir, part, &status) ? part : NULL;
-    if (part && !sub && !strcmp(part, "val") && is_folder(ctx, dir, "validation", &status))
+    const char *sub = part && ammpli_has_folder(ctx, dir, part, &status) ? part : NULL;
+    if (part && !sub && !strcmp(part, "val") && ammpli_has_folder(ctx, dir, "validation", &status))
         sub = "validation";
     TRY(status);
-    *out = sub ? join(ctx, dir, sub) : ammpli_strdup(ctx, dir);
+    *out = sub ? ammpli_path_join(ctx, dir, sub) : ammpli_strdup(ctx, dir);
     return *out ? AMMPL_OK : AMMPL_E_MEMORY;
 }
 
@@ -131,17 +24,17 @@ static ammpl_status find_part(ammpl_context *ctx, const char *dir, const char *p
 
 static ammpl_status add_class(ammpl_dataset *ds, const char *dir, int32_t label)
 {
-    char *folder = join(ds->ctx, dir, ds->class_name[label]);
+    char *folder = ammpli_path_join(ds->ctx, dir, ds->class_name[label]);
     if (!folder)
         return AMMPL_E_MEMORY;
-    listing pictures = {.ctx = ds->ctx};
-    ammpl_status status = list(&pictures, folder, false);
+    ammpli_strings pictures = {.ctx = ds->ctx};
+    ammpl_status status = ammpli_list_pictures(&pictures, folder);
     for (size_t i = 0; i < pictures.count && status == AMMPL_OK; i++) {
-        char *path = join(ds->ctx, folder, pictures.name[i]);
+        char *path = ammpli_path_join(ds->ctx, folder, pictures.item[i]);
         status = path ? ammpli_dataset_add(ds, NULL, path, label, (uint32_t)ds->count) : AMMPL_E_MEMORY;
         ammpli_free(ds->ctx, path);
     }
-    free_listing(&pictures);
+    ammpli_strings_free(&pictures);
     ammpli_free(ds->ctx, folder);
     return status;
 }
@@ -152,15 +45,15 @@ static bool is_part_name(const char *name)
 }
 
 /* dir/train/... opened without naming a part, or for a part that is not there, looks like classes called "train". */
-static const char *hint(const listing *classes)
+static const char *hint(const ammpli_strings *classes)
 {
     for (size_t i = 0; i < classes->count; i++)
-        if (is_part_name(classes->name[i]))
+        if (is_part_name(classes->item[i]))
             return " (it is divided into train, val or test: name a part that it has)";
     return "";
 }
 
-static ammpl_status fill(ammpl_dataset *ds, const char *dir, const listing *classes)
+static ammpl_status fill(ammpl_dataset *ds, const char *dir, const ammpli_strings *classes)
 {
     for (size_t c = 0; c < ds->classes; c++)
         TRY(add_class(ds, dir, (int32_t)c));
@@ -175,18 +68,18 @@ ammpl_status ammpli_dataset_open_folder(ammpl_context *ctx, const char *dir, con
     *out = NULL;
     char *root = NULL;
     TRY(find_part(ctx, dir, part, &root));
-    listing classes = {.ctx = ctx};
+    ammpli_strings classes = {.ctx = ctx};
     ammpl_status status;
-    TRY_GOTO(done, list(&classes, root, true));
+    TRY_GOTO(done, ammpli_list_folders(&classes, root));
     if (classes.count == 0) {
         status = ammpli_fail(AMMPL_E_FORMAT,
                              "%s: no classes: expected one folder per class with .jpg, .jpeg or .png files", root);
         goto done;
     }
-    TRY_GOTO(done, ammpli_dataset_create(ctx, (const char *const *)classes.name, classes.count, out));
+    TRY_GOTO(done, ammpli_dataset_create(ctx, (const char *const *)classes.item, classes.count, out));
     TRY_GOTO(done, fill(*out, root, &classes));
 done:
-    free_listing(&classes);
+    ammpli_strings_free(&classes);
     ammpli_free(ctx, root);
     if (status < 0) {
         ammpli_dataset_release(*out);

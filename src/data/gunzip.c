@@ -1,4 +1,5 @@
-/* gunzip.c - vocabularies come gzipped; how much they unpack to is bounded, since a few bytes can ask for gigabytes. */
+/* gunzip.c - vocabularies come gzipped, MATLAB's arrays in zlib's own wrapping; how much they unpack to is bounded, since a few
+ * bytes can ask for gigabytes. */
 #include "data/bpe.h"
 
 #include <zlib.h>
@@ -32,7 +33,7 @@ static ammpl_status inflate_all(ammpl_context *ctx, z_stream *z, size_t limit, c
         int result = inflate(z, Z_NO_FLUSH);
         *size = cap - z->avail_out;
         if (*size > limit)
-            return ammpli_fail(AMMPL_E_FORMAT, "%s unpacks to more than %zu bytes: it is no vocabulary", name, limit);
+            return ammpli_fail(AMMPL_E_FORMAT, "%s unpacks to more than %zu bytes: it is not what it should be", name, limit);
         if (result == Z_STREAM_END && z->avail_in == 0)
             return AMMPL_OK;
         if (result == Z_STREAM_END)
@@ -40,9 +41,9 @@ static ammpl_status inflate_all(ammpl_context *ctx, z_stream *z, size_t limit, c
         if (result == Z_MEM_ERROR)
             return ammpli_fail(AMMPL_E_MEMORY, "out of memory while unpacking %s", name);
         if (result == Z_BUF_ERROR || (result == Z_OK && z->avail_in == 0 && z->avail_out > 0))
-            return ammpli_fail(AMMPL_E_FORMAT, "%s is cut short: its gzip data ends early; copy it anew", name);
+            return ammpli_fail(AMMPL_E_FORMAT, "%s is cut short: its packed data ends early; copy it anew", name);
         if (result != Z_OK)
-            return ammpli_fail(AMMPL_E_FORMAT, "%s is damaged gzip data (%s); copy it anew", name,
+            return ammpli_fail(AMMPL_E_FORMAT, "%s is damaged packed data (%s); copy it anew", name,
                                z->msg ? z->msg : "zlib");
     }
 }
@@ -53,11 +54,11 @@ ammpl_status ammpli_gunzip(ammpl_context *ctx, const void *data, size_t size, si
     *out = NULL;
     *out_size = 0;
     if (size > limit)
-        return ammpli_fail(AMMPL_E_FORMAT, "%s is larger than %zu bytes: it is no vocabulary", name, limit);
+        return ammpli_fail(AMMPL_E_FORMAT, "%s is larger than %zu bytes: it is not what it should be", name, limit);
     z_stream z = {.zalloc = zlib_alloc, .zfree = zlib_free, .opaque = ctx};
     z.next_in = (unsigned char *)(uintptr_t)data; /* zlib does not write to it */
     z.avail_in = (unsigned)size;
-    if (inflateInit2(&z, 15 + 16) != Z_OK) /* window of any size, gzip header */
+    if (inflateInit2(&z, 15 + 32) != Z_OK) /* window of any size, either header */
         return ammpli_fail(AMMPL_E_MEMORY, "out of memory while unpacking %s", name);
     ammpl_status status = inflate_all(ctx, &z, limit, name, out, out_size);
     inflateEnd(&z);

@@ -1,6 +1,8 @@
 /* split.c - CoOp's split JSON: {"train": [[path, label, class name], ...], "val": [...], "test": [...]}.
  *
- * Class names come from all parts, so that the parts of one file agree on the classes; items from the part asked for.
+ * Class names come from all parts, so that the parts of one file agree on the classes; items from the part asked for.  Files that
+ * split_writer.c made of picks have, beside the parts, {"ids": {"train": [...], ...}}: the pictures' ids in the set that they were
+ * picked from, which key their random draws.
  */
 #include "data/dataset.h"
 #include "io/json.h"
@@ -104,26 +106,43 @@ static ammpl_status collect_names(split *s)
 
 /* ---- the part asked for ---- */
 
-static ammpl_status add_entry(const split *s, const entry *e, ammpl_dataset *ds)
+static ammpl_status add_entry(const split *s, const entry *e, uint32_t id, ammpl_dataset *ds)
 {
     if (e->path[0] == '/')
-        return ammpli_dataset_add(ds, NULL, e->path, e->label, (uint32_t)ds->count);
+        return ammpli_dataset_add(ds, NULL, e->path, e->label, id);
     size_t n = strlen(s->root), room = n + strlen(e->path) + 2;
     char *path = ammpli_alloc(s->ctx, room, 1);
     if (!path)
         return AMMPL_E_MEMORY;
     snprintf(path, room, "%s%s%s", s->root, n > 0 && s->root[n - 1] != '/' ? "/" : "", e->path);
-    ammpl_status status = ammpli_dataset_add(ds, NULL, path, e->label, (uint32_t)ds->count);
+    ammpl_status status = ammpli_dataset_add(ds, NULL, path, e->label, id);
     ammpli_free(s->ctx, path);
     return status;
 }
 
+/* The id that the file gives to entry i, else its place. */
+static ammpl_status read_id(const split *s, const char *part, const json_t *ids, size_t i, uint32_t *id)
+{
+    const json_t *value = json_array_get(ids, i);
+    *id = (uint32_t)i;
+    if (!ids)
+        return AMMPL_OK;
+    json_int_t number = json_is_integer(value) ? json_integer_value(value) : -1;
+    if (number < 0 || number > INT32_MAX)
+        return ammpli_fail(AMMPL_E_FORMAT, "%s: the ids of \"%s\" have no number for its image %zu", s->file, part, i);
+    *id = (uint32_t)number;
+    return AMMPL_OK;
+}
+
 static ammpl_status add_part(const split *s, const char *part, const json_t *list, ammpl_dataset *ds)
 {
+    const json_t *ids = json_object_get(json_object_get(s->json, "ids"), part);
     for (size_t i = 0; i < json_array_size(list); i++) {
         entry e;
+        uint32_t id;
         TRY(read_entry(s, part, list, i, &e));
-        TRY(add_entry(s, &e, ds));
+        TRY(read_id(s, part, ids, i, &id));
+        TRY(add_entry(s, &e, id, ds));
     }
     return AMMPL_OK;
 }

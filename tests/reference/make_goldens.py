@@ -164,7 +164,7 @@ def make(name, given):
     tokenizer = bpe.load(folder, clip.length)
     pixels = make_images(len(LABELS), 3, clip.grid * clip.patch)
     # the first seed with which no float32 rounding can flip a draw, a ReLU or a ranking
-    for seed in range(RUN["seed"], RUN["seed"] + 200):
+    for seed in range(RUN["seed"], RUN["seed"] + 3000):
         start = initial(clip, tokenizer, options, seed)
         result, method = train(clip, tokenizer, options, start, pixels, LABELS, seed)
         if result is None or not suits(result, method):
