@@ -11,9 +11,9 @@ compiles() { # compiles HEADER STANDARD COMPILER FLAGS...
     number=$((number + 1))
     printf '#include <ammpl/%s>\n' "$header" > "$dir/alone.$suffix"
     if "$@" -std="$standard" -pedantic -Wall -Wextra -Werror -fsyntax-only -I "$root/include" "$dir/alone.$suffix" 2> "$dir/log"; then
-        echo "ok $number - $header as $standard ($1)"
+        echo "ok $number - $header as $standard ($*)"
     else
-        echo "not ok $number - $header as $standard ($1)"
+        echo "not ok $number - $header as $standard ($*)"
         sed 's/^/# /' "$dir/log"
         failed=1
     fi
@@ -35,6 +35,14 @@ for header in ammpl.h ammpl_backend.h; do
             done
             ;;
         esac
+    done
+done
+suffix=cc
+for compiler in c++ clang++; do
+    command -v $compiler > "$dir/log" || continue
+    for standard in c++11 c++20; do
+        compiles ammpl.hpp $standard $compiler -Wconversion -Wshadow
+        compiles ammpl.hpp $standard $compiler -Wconversion -Wshadow -fno-exceptions
     done
 done
 echo "1..$number"
