@@ -123,3 +123,13 @@ ammpl_status ammpl_dataset_select_classes(const ammpl_dataset *ds, const int32_t
     CHECK(ds->ctx, n > 0, AMMPL_E_ARGUMENT, "%s: the list of classes is empty", __func__);
     return ammpli_leave(ds->ctx, ammpli_dataset_select_classes(ds, classes, n, out));
 }
+
+ammpl_status ammpl_dataset_shuffle(const ammpl_dataset *ds, uint64_t seed, uint32_t epoch, int32_t *order, size_t cap)
+{
+    ENTER();
+    NEED(NULL, ds);
+    NEED(ds->ctx, order);
+    PASS(ds->ctx, ammpli_check_cap(__func__, cap, ds->count, 1));
+    ammpli_shuffle(seed, epoch, order, (int64_t)ds->count);
+    return AMMPL_OK;
+}

@@ -337,6 +337,13 @@ public:
         ammpl_status status = ammpl_model_preprocess(get(), img.get(), chw.data(), chw.size());
         return detail::give(status, std::move(chw));
     }
+    AMMPL_CHECKED result<std::vector<float>> augment(const image &img, std::uint64_t seed, std::uint32_t image_id,
+                                                     std::uint32_t step) const
+    {
+        std::vector<float> chw(pixel_count());
+        ammpl_status status = ammpl_model_augment(get(), img.get(), seed, image_id, step, chw.data(), chw.size());
+        return detail::give(status, std::move(chw));
+    }
     AMMPL_CHECKED result<image> unprocess(const std::vector<float> &chw) const
     {
         ammpl_image *made = nullptr;
@@ -408,6 +415,12 @@ public:
         ammpl_image *made = nullptr;
         ammpl_status status = ammpl_dataset_load_image(get(), i, &made);
         return detail::give(status, image(made));
+    }
+    AMMPL_CHECKED result<std::vector<std::int32_t>> shuffle(std::uint64_t seed, std::uint32_t epoch) const
+    {
+        std::vector<std::int32_t> order(count());
+        ammpl_status status = ammpl_dataset_shuffle(get(), seed, epoch, order.data(), order.size());
+        return detail::give(status, std::move(order));
     }
     AMMPL_CHECKED result<dataset> select_shots(std::int32_t shots, std::uint64_t seed) const
     {

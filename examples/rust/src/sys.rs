@@ -276,6 +276,7 @@ extern "C" {
     pub fn ammpl_model_probe(m: *const ammpl_model, out: *mut f32) -> ammpl_status;
     pub fn ammpl_model_tokenize(m: *const ammpl_model, text: *const c_char, ids: *mut i32, cap: usize, need: *mut usize) -> ammpl_status;
     pub fn ammpl_model_preprocess(m: *const ammpl_model, img: *const ammpl_image, chw: *mut f32, cap: usize) -> ammpl_status;
+    pub fn ammpl_model_augment(m: *const ammpl_model, img: *const ammpl_image, seed: u64, image_id: u32, step: u32, chw: *mut f32, cap: usize) -> ammpl_status;
     pub fn ammpl_model_unprocess(m: *const ammpl_model, chw: *const f32, count: usize, out: *mut *mut ammpl_image) -> ammpl_status;
     pub fn ammpl_image_load_file(ctx: *mut ammpl_context, path: *const c_char, out: *mut *mut ammpl_image) -> ammpl_status;
     pub fn ammpl_image_load_memory(ctx: *mut ammpl_context, data: *const c_void, size: usize, out: *mut *mut ammpl_image) -> ammpl_status;
@@ -300,6 +301,7 @@ extern "C" {
     pub fn ammpl_dataset_load_image(ds: *const ammpl_dataset, i: usize, out: *mut *mut ammpl_image) -> ammpl_status;
     pub fn ammpl_dataset_select_shots(ds: *const ammpl_dataset, shots: i32, seed: u64, out: *mut *mut ammpl_dataset) -> ammpl_status;
     pub fn ammpl_dataset_select_classes(ds: *const ammpl_dataset, classes: *const i32, n: usize, out: *mut *mut ammpl_dataset) -> ammpl_status;
+    pub fn ammpl_dataset_shuffle(ds: *const ammpl_dataset, seed: u64, epoch: u32, order: *mut i32, cap: usize) -> ammpl_status;
     pub fn ammpl_prompt_create(m: *const ammpl_model, method: ammpl_method, class_names: *const *const c_char, n: usize, cfg: *const ammpl_config, out: *mut *mut ammpl_prompt) -> ammpl_status;
     pub fn ammpl_prompt_load_file(m: *const ammpl_model, path: *const c_char, cfg: *const ammpl_config, out: *mut *mut ammpl_prompt) -> ammpl_status;
     pub fn ammpl_prompt_load_memory(m: *const ammpl_model, data: *const c_void, size: usize, cfg: *const ammpl_config, out: *mut *mut ammpl_prompt) -> ammpl_status;
