@@ -185,3 +185,13 @@ ammpl_status ammpl_dataset_select_half(const ammpl_dataset *ds, int32_t second, 
     NEED(ds->ctx, out);
     return ammpli_leave(ds->ctx, ammpli_dataset_select_half(ds, second != 0, out));
 }
+
+ammpl_status ammpl_dataset_shuffle(const ammpl_dataset *ds, uint64_t seed, uint32_t epoch, int32_t *order, size_t cap)
+{
+    ENTER();
+    NEED(NULL, ds);
+    NEED(ds->ctx, order);
+    PASS(ds->ctx, ammpli_check_cap(__func__, cap, ds->count, 1));
+    ammpli_shuffle(seed, epoch, order, (int64_t)ds->count);
+    return AMMPL_OK;
+}

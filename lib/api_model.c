@@ -174,6 +174,17 @@ ammpl_status ammpl_model_preprocess(const ammpl_model *m, const ammpl_image *img
     return ammpli_leave(m->ctx, ammpli_preprocess_test(&m->preprocess, img, chw));
 }
 
+ammpl_status ammpl_model_augment(const ammpl_model *m, const ammpl_image *img, uint64_t seed, uint32_t image_id, uint32_t step,
+                                 float *chw, size_t cap)
+{
+    ENTER();
+    NEED(NULL, m);
+    NEED(m->ctx, img);
+    NEED(m->ctx, chw);
+    PASS(m->ctx, ammpli_check_cap(__func__, cap, pixel_count(m), 1));
+    return ammpli_leave(m->ctx, ammpli_preprocess_train(&m->preprocess, img, seed, image_id, step, chw));
+}
+
 ammpl_status ammpl_model_unprocess(const ammpl_model *m, const float *chw, size_t count, ammpl_image **out)
 {
     ENTER();

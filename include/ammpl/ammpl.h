@@ -391,6 +391,11 @@ AMMPL_API ammpl_status ammpl_model_tokenize(const ammpl_model *m, const char *te
 /* CLIP's test-time transform [CLIP]: resize the shorter side to R (Pillow's bicubic, to the bit), centre crop, to [0,1],
  * minus mean, over std.  chw [3, R, R], cap at least 3*R*R.  [R] */
 AMMPL_API ammpl_status ammpl_model_preprocess(const ammpl_model *m, const ammpl_image *img, float *chw, size_t cap);
+/* The training transform ([CoOp]): a crop of 8 to 100 % of the area and a ratio from 3/4 to 4/3, resized to R x R, flipped every
+ * second time.  Drawn by counter: the same seed, image_id and step draw the same, and training with augment = crop_flip draws
+ * with AMMPL_OPT_SEED, ammpl_dataset_image_id and its 0-based step.  chw [3, R, R], cap at least 3*R*R.  [R] */
+AMMPL_API ammpl_status ammpl_model_augment(const ammpl_model *m, const ammpl_image *img, uint64_t seed, uint32_t image_id,
+                                           uint32_t step, float *chw, size_t cap);
 /* The way back for pictures: chw [3, R, R], count = 3*R*R (else AMMPL_E_SHAPE), to 8-bit RGB: (x * std + mean) * 255,
  * rounded and clipped.  The image is the caller's.  [R] */
 AMMPL_API ammpl_status ammpl_model_unprocess(const ammpl_model *m, const float *chw, size_t count, ammpl_image **out);
@@ -488,6 +493,9 @@ AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_dataset_select_half(const ammpl_dat
  * AMMPL_E_ARGUMENT: one twice.  [R] */
 AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_dataset_select_classes(const ammpl_dataset *ds, const int32_t *classes,
                                                                     size_t n, ammpl_dataset **out);
+/* The order in which training with shuffle = on and this seed visits the items in an epoch (0-based): order [count], a
+ * permutation of 0..count-1.  [R] */
+AMMPL_API ammpl_status ammpl_dataset_shuffle(const ammpl_dataset *ds, uint64_t seed, uint32_t epoch, int32_t *order, size_t cap);
 
 /* ==== 8. prompts: what is learned =============================================================================== */
 

@@ -82,6 +82,7 @@ void ammpli_philox(uint64_t seed, uint32_t purpose, uint32_t position, uint32_t 
 float ammpli_uniform(const uint32_t x[4]);  /* (x[0] >> 8) * 2^-24, in [0, 1) */
 double ammpli_normal(const uint32_t x[4]);  /* Box-Muller of x[0], x[1], in double */
 uint32_t ammpli_hash(const char *name);     /* FNV-1a 32 of the UTF-8 bytes */
+void ammpli_shuffle(uint64_t seed, uint32_t epoch, int32_t *order, int64_t n); /* the epoch's permutation of 0..n-1 */
 
 /* ---- handles --------------------------------------------------------------------------------------------------- */
 

@@ -42,6 +42,20 @@ double ammpli_normal(const uint32_t x[4])
     return sqrt(-2.0 * log(u1)) * cos(6.283185307179586476925286766559 * u2);
 }
 
+void ammpli_shuffle(uint64_t seed, uint32_t epoch, int32_t *order, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        order[i] = (int32_t)i;
+    for (int64_t i = n - 1; i > 0; i--) {
+        uint32_t x[4];
+        ammpli_philox(seed, AMMPLI_DRAW_SHUFFLE, (uint32_t)i, 0, 0, epoch, x);
+        int64_t j = (int64_t)(((uint64_t)x[0] * (uint64_t)(i + 1)) >> 32);
+        int32_t swap = order[i];
+        order[i] = order[j];
+        order[j] = swap;
+    }
+}
+
 uint32_t ammpli_hash(const char *name)
 {
     uint32_t h = 2166136261u;

@@ -19,17 +19,11 @@ int64_t ammpli_trainer_steps_before(const ammpl_trainer *t, int64_t epoch, int64
 /* Fisher-Yates from the listed order, keyed by seed and epoch. */
 void ammpli_trainer_order(ammpl_trainer *t)
 {
-    int64_t n = t->count;
-    for (int64_t i = 0; i < n; i++)
-        t->order[i] = (int32_t)i;
-    for (int64_t i = n - 1; t->shuffle && i > 0; i--) {
-        uint32_t x[4];
-        ammpli_philox(t->seed, AMMPLI_DRAW_SHUFFLE, (uint32_t)i, 0, 0, (uint32_t)t->epoch, x);
-        int64_t j = (int64_t)(((uint64_t)x[0] * (uint64_t)(i + 1)) >> 32);
-        int32_t swap = t->order[i];
-        t->order[i] = t->order[j];
-        t->order[j] = swap;
-    }
+    if (t->shuffle)
+        ammpli_shuffle(t->seed, (uint32_t)t->epoch, t->order, t->count);
+    else
+        for (int64_t i = 0; i < t->count; i++)
+            t->order[i] = (int32_t)i;
 }
 
 void ammpli_trainer_release(ammpl_trainer *t)

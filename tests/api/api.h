@@ -46,6 +46,7 @@ const char *nano_path(void);
 TCase *case_null(void);
 TCase *case_arguments(void);
 TCase *case_buffers(void);
+TCase *case_engine(void);
 TCase *case_errors(void);
 TCase *case_memory(void);
 TCase *case_states(void);

@@ -69,6 +69,7 @@ int main(void)
     suite_add_tcase(suite, case_null());
     suite_add_tcase(suite, case_arguments());
     suite_add_tcase(suite, case_buffers());
+    suite_add_tcase(suite, case_engine());
     suite_add_tcase(suite, case_errors());
     suite_add_tcase(suite, case_memory());
     suite_add_tcase(suite, case_states());

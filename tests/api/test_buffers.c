@@ -24,6 +24,7 @@ START_TEST(arrays)
     enum { N = 2 };
     static float f[8 * PIXELS], pixels[N * PIXELS];
     ck_cap(f, PIXELS, ammpl_model_preprocess(w->model, w->image, f, cap));
+    ck_cap(f, PIXELS, ammpl_model_augment(w->model, w->image, 1, 0, 0, f, cap));
     ck_cap(f, N * EMBED, ammpl_session_encode_texts(w->session, class_names, N, f, cap));
     ck_cap(f, N * EMBED, ammpl_session_encode_images(w->session, NULL, pixels, N, f, cap));
     ck_cap(f, CLASSES * EMBED, ammpl_session_encode_classes(w->session, w->prompt, f, cap));

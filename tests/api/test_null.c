@@ -95,6 +95,8 @@ START_TEST(objects)
     ck_null(ammpl_model_probe(NULL, f));
     ck_null(ammpl_model_tokenize(NULL, "a", ids, 4, &n));
     ck_null(ammpl_model_preprocess(NULL, NULL, f, 64));
+    ck_null(ammpl_model_augment(NULL, NULL, 1, 0, 0, f, 64));
+    ck_null(ammpl_dataset_shuffle(NULL, 1, 0, &(int32_t){0}, 1));
     ck_null_out(ammpl_image, out, ammpl_model_unprocess(NULL, f, 64, &out));
     ck_null_out(ammpl_image, out, ammpl_image_load_file(NULL, "x", &out));
     ck_null_out(ammpl_image, out, ammpl_image_load_memory(NULL, "x", 1, &out));
@@ -178,6 +180,9 @@ START_TEST(arguments)
     ck_null(ammpl_model_probe(m, NULL));
     ck_null(ammpl_model_tokenize(m, NULL, NULL, 0, NULL));
     ck_null(ammpl_model_tokenize(m, "cat", NULL, 8, NULL));
+    ck_null(ammpl_model_augment(m, NULL, 1, 0, 0, f, PIXELS));
+    ck_null(ammpl_model_augment(m, w->image, 1, 0, 0, NULL, PIXELS));
+    ck_null(ammpl_dataset_shuffle(w->data, 1, 0, NULL, 4));
     ck_null(ammpl_model_preprocess(m, NULL, f, PIXELS));
     ck_null(ammpl_model_preprocess(m, w->image, NULL, PIXELS));
     ck_null_out(ammpl_image, out, ammpl_model_unprocess(m, NULL, PIXELS, &out));
