@@ -27,6 +27,7 @@ bool app_open(struct app *app, const struct program *program, int argc, char **a
     const struct flag common[] = {
         {"model", FLAG_TEXT, &app->model_path, "PATH", "the CLIP: a .safetensors file, or a folder that holds one"},
         {"backend", FLAG_TEXT, &app->backend, "cpu|cuda", "what computes (cpu)"},
+        {"backend-dir", FLAG_TEXT, &app->backend_dir, "DIR", "look for backends here before where they are installed"},
         {"threads", FLAG_COUNT, &app->threads, "N", "worker threads; 0 = as many as processors (0)"},
         {"quiet", FLAG_SWITCH, &app->quiet, NULL, "results, warnings and failures only"},
     };
@@ -49,14 +50,27 @@ bool app_open(struct app *app, const struct program *program, int argc, char **a
            app_check(app, ammpl_context_set_threads(app->context, app->threads));
 }
 
+/* The device of --backend, or NULL after a line on standard error.  The CPU is always there, others are looked for. */
+static const ammpl_device *find_device(struct app *app)
+{
+    const char *const folders[] = {app->backend_dir, NULL}; /* NULL: where they are installed */
+    const ammpl_device *device = ammpl_device_find(app->context, app->backend);
+    for (size_t i = app->backend_dir == NULL ? 1 : 0; i < 2 && device == NULL; i++) {
+        if (!app_check(app, ammpl_context_scan_backends(app->context, folders[i])))
+            return NULL;
+        device = ammpl_device_find(app->context, app->backend);
+    }
+    if (device == NULL)
+        app_fail(app, "--backend %s: %s", app->backend, ammpl_last_error());
+    return device;
+}
+
 bool app_load_model(struct app *app)
 {
     if (app->model_path == NULL)
         return app_usage(app, "--model is missing");
-    const ammpl_device *device = ammpl_device_find(app->context, app->backend);
-    if (device == NULL)
-        return app_fail(app, "--backend %s: %s", app->backend, ammpl_last_error());
-    return app_check(app, ammpl_model_load_file(app->context, device, app->model_path, app->config, &app->model)) &&
+    const ammpl_device *device = find_device(app);
+    return device != NULL && app_check(app, ammpl_model_load_file(app->context, device, app->model_path, app->config, &app->model)) &&
            app_check(app, ammpl_session_create(app->model, app->config, &app->session));
 }
 

@@ -18,7 +18,7 @@ struct app {
     const struct program *program;
     int status; /* of main: 0, 1 = failure, 2 = wrong usage */
     int quiet, threads;
-    const char *model_path, *backend;
+    const char *model_path, *backend, *backend_dir;
     ammpl_context *context;
     ammpl_config *config; /* the options given on the command line */
     ammpl_model *model;

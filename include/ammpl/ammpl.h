@@ -312,18 +312,37 @@ AMMPL_API ammpl_status ammpl_context_set_log(ammpl_context *ctx, ammpl_level min
 /* Threads that compute, 1..256 (else AMMPL_E_RANGE); 0 = as many as processors.  Results do not depend on it, bit for bit.
  * Nothing else may use the context or its children meanwhile.  [S] */
 AMMPL_API ammpl_status ammpl_context_set_threads(ammpl_context *ctx, int32_t threads);
-/* Bytes held now and at most so far by the context's children, through its allocator; either pointer may be NULL.  [T] */
+/* Bytes held now and at most so far by the context's children, through its allocator and on devices; either pointer may be
+ * NULL.  [T] */
 AMMPL_API ammpl_status ammpl_context_memory(const ammpl_context *ctx, uint64_t *now, uint64_t *peak);
-/* Devices that can compute; there is always "cpu".  [R] */
+/* Version of the backend interface (ammpl_backend.h) that plug-ins must have.  [T] */
+AMMPL_API uint32_t ammpl_backend_spi_version(void);
+/* Loads one plug-in: its devices join the context's, and it stays loaded until the process ends.  Nothing is searched for:
+ * `path` is the file.  Already loaded: AMMPL_OK.  On failure no device is added, and ammpl_backend_report says why for as
+ * long as the context lives.  Errors: IO (no such file), VERSION (made for another version of the interface), UNSUPPORTED
+ * (its table lacks an op), BACKEND (not loadable, no driver, no device), and what the plug-in itself gives.  [S] */
+AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_context_load_backend(ammpl_context *ctx, const char *path);
+/* Loads every plug-in (libammpl-*.so, by name) of a folder; NULL = the one that was installed with the library.  One that
+ * cannot be used is no error: ammpl_backend_report says why.  [S] */
+AMMPL_API ammpl_status ammpl_context_scan_backends(ammpl_context *ctx, const char *folder);
+/* Backends looked at so far, used or not: number 0 is the CPU's, plug-ins follow in the order of the calls.  [R] */
+AMMPL_API size_t ammpl_backend_count(const ammpl_context *ctx);
+/* The i-th of them (else AMMPL_E_RANGE): `name` is "cpu" or the path, `why` says why it is not used and is "" where it is.
+ * Borrowed from the context until it loads or scans again; either pointer may be NULL.  [R] */
+AMMPL_API ammpl_status ammpl_backend_report(const ammpl_context *ctx, size_t i, const char **name, const char **why);
+/* Devices that can compute; there is always "cpu", and it is number 0.  [R] */
 AMMPL_API size_t ammpl_device_count(const ammpl_context *ctx);
 /* Device i, or NULL when there is none; borrowed from the context.  [R] */
 AMMPL_API const ammpl_device *ammpl_device_at(const ammpl_context *ctx, size_t i);
-/* The device of that name ("cpu"), or NULL with a sentence that lists the names there are.  [R] */
+/* The device of that name ("cpu"; plug-ins' have a number, "NAME:0"), or the first of the backend of that name; or NULL
+ * with a sentence that lists the names there are and why plug-ins are not used.  [R] */
 AMMPL_API const ammpl_device *ammpl_device_find(const ammpl_context *ctx, const char *name);
 /* "cpu"; borrowed from the context.  [R] */
 AMMPL_API const char *ammpl_device_name(const ammpl_device *dev);
 /* What it is ("AVX2+FMA kernels, 2 threads"); borrowed from the context until set_threads.  [R] */
 AMMPL_API const char *ammpl_device_description(const ammpl_device *dev);
+/* Bytes of the device's memory: free now, and all of it; either pointer may be NULL.  Errors: BACKEND, DEVICE_LOST.  [R] */
+AMMPL_API ammpl_status ammpl_device_memory(const ammpl_device *dev, uint64_t *available, uint64_t *total);
 
 /* ==== 4. options ============================================================================================== */
 

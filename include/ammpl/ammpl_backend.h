@@ -1,8 +1,11 @@
 /* ammpl_backend.h - the table of functions that a backend fills (CPU: linked in; others: plug-ins).  C99.
  *
+ * A plug-in is a shared object that exports one symbol, ammpl_backend_entry, and needs none of the library's.
+ *
  * A backend computes in float32 on memory of its own.  Pointers called `float *` below are that memory: only ops may
  * follow them.  Every op queues work on a stream, returns a status, allocates nothing, and gives the same bits for any
- * number of threads; a row's or a sequence's result does not depend on what else is in the batch.
+ * number of threads; a row's or a sequence's result does not depend on what else is in the batch.  What is wrong with
+ * numbers in that memory (labels, starts) may come to light later: then download or sync says so.
  *
  * Backward functions overwrite gradients of activations and add to gradients of parameters, except where a comment says
  * otherwise.  Frozen weights have no gradients.  Arrays are dense and row-major; shapes stand beside each pointer.
@@ -33,6 +36,8 @@ typedef struct ammpl_host {
     int32_t (*threads)(void *user);
     /* fn(arg, i, worker) for i in 0..n-1 on the pool; worker in 0..threads-1 */
     void (*parallel)(void *user, int64_t n, void (*fn)(void *arg, int64_t i, int worker), void *arg);
+    /* Bytes of a device's own memory taken, or given back (below 0): they count like those of alloc. */
+    void (*count)(void *user, int64_t bytes);
 } ammpl_host;
 
 enum { AMMPL_DTYPE_F32 = 1, AMMPL_DTYPE_F16 = 2, AMMPL_DTYPE_BF16 = 3 };
@@ -168,11 +173,20 @@ typedef struct ammpl_backend {
     uint32_t spi_version, struct_size; /* first, for ever */
     const char *name;
     const ammpl_ops *ops;
+    /* Devices 0..n-1 that can compute here; with none a status and a sentence that says why. */
+    int32_t (*device_count)(const ammpl_host *host, int32_t *n);
     /* One line for people: "AVX2+FMA, 2 threads". */
-    void (*describe)(const ammpl_host *host, char *text, size_t cap);
-    int32_t (*stream_create)(const ammpl_host *host, ammpl_stream **out);
-    void (*stream_destroy)(ammpl_stream *s);
+    void (*describe)(const ammpl_host *host, int32_t device, char *text, size_t cap);
+    /* Bytes of the device's memory: free now, and all of it. */
+    int32_t (*memory)(const ammpl_host *host, int32_t device, uint64_t *available, uint64_t *total);
+    int32_t (*stream_create)(const ammpl_host *host, int32_t device, ammpl_stream **out);
+    void (*stream_destroy)(ammpl_stream *s); /* waits for what is queued; NULL accepted */
 } ammpl_backend;
+
+/* What a plug-in exports under this name.  Gives its table, or a status with a sentence through host->fail.  The host
+ * compares spi_version and struct_size before it looks at anything else. */
+#define AMMPL_BACKEND_ENTRY "ammpl_backend_entry"
+typedef int32_t (*ammpl_backend_entry_fn)(const ammpl_host *host, const ammpl_backend **out);
 
 #ifdef __cplusplus
 }

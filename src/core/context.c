@@ -50,6 +50,11 @@ static void host_parallel(void *user, int64_t n, ammpli_task_fn fn, void *arg)
     ammpli_parallel(((ammpl_context *)user)->pool, n, fn, arg);
 }
 
+static void host_count(void *user, int64_t bytes)
+{
+    ammpli_count_memory(user, bytes);
+}
+
 static int processors(void)
 {
     cpu_set_t set;
@@ -80,15 +85,18 @@ ammpl_status ammpli_context_create(const ammpl_allocator *alloc, ammpl_context *
                              .release = host_release,
                              .fail = host_fail,
                              .threads = host_threads,
-                             .parallel = host_parallel};
+                             .parallel = host_parallel,
+                             .count = host_count};
     ammpl_status status = ammpli_pool_create(ctx, processors(), &ctx->pool);
     if (status < 0) {
         a.release(a.user, ctx, sizeof *ctx);
         return status;
     }
-    ctx->device[0].backend = &ammpli_cpu_backend;
-    ctx->device[0].name = ammpli_cpu_backend.name;
-    ammpli_cpu_backend.describe(&ctx->host, ctx->device[0].description, sizeof ctx->device[0].description);
+    ammpl_device *cpu = &ctx->device[ctx->devices++];
+    cpu->backend = &ammpli_cpu_backend;
+    cpu->context = ctx;
+    strcpy(cpu->name, ammpli_cpu_backend.name);
+    ammpli_cpu_backend.describe(&ctx->host, 0, cpu->description, sizeof cpu->description);
     *out = ctx;
     return AMMPL_OK;
 }
@@ -104,6 +112,7 @@ void ammpli_context_release(ammpl_context *ctx)
     if (!ctx || atomic_fetch_sub(&ctx->ref.count, 1) > 1)
         return;
     ammpli_pool_destroy(ctx->pool);
+    ammpli_backend_forget(ctx);
     ammpl_allocator a = ctx->allocator;
     a.release(a.user, ctx, sizeof *ctx);
 }
@@ -114,7 +123,7 @@ ammpl_status ammpli_context_set_threads(ammpl_context *ctx, int threads)
     TRY(ammpli_pool_create(ctx, threads > 0 ? threads : processors(), &pool));
     ammpli_pool_destroy(ctx->pool);
     ctx->pool = pool;
-    ctx->device[0].backend->describe(&ctx->host, ctx->device[0].description, sizeof ctx->device[0].description);
+    ctx->device[0].backend->describe(&ctx->host, 0, ctx->device[0].description, sizeof ctx->device[0].description);
     return AMMPL_OK;
 }
 

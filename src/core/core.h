@@ -44,6 +44,8 @@ const char *ammpli_error_text(void);
 void *ammpli_alloc(ammpl_context *ctx, size_t count, size_t size);
 void ammpli_free(ammpl_context *ctx, void *p); /* NULL accepted */
 char *ammpli_strdup(ammpl_context *ctx, const char *s);
+/* Memory that does not come from the allocator (a device's) counts like the rest; below 0: given back. */
+void ammpli_count_memory(ammpl_context *ctx, int64_t bytes);
 /* A growing array: makes room for `need` elements, doubling; false (with a sentence) when out of memory. */
 bool ammpli_grow(ammpl_context *ctx, void **array, size_t *cap, size_t need, size_t size);
 
@@ -92,10 +94,21 @@ typedef struct ammpli_ref {
 } ammpli_ref;
 
 struct ammpl_device {
-    const char *name;
+    char name[48]; /* "cpu", or "BACKEND:0" */
     char description[128];
     const ammpl_backend *backend;
+    int32_t index; /* among the backend's devices */
+    ammpl_context *context;
 };
+
+/* A plug-in that was looked at (backends.c). */
+typedef struct ammpli_candidate {
+    char *path;
+    char *why;                    /* it is not used; NULL where it is */
+    const ammpl_backend *backend; /* in use, else NULL */
+} ammpli_candidate;
+
+enum { AMMPLI_DEVICES_MAX = 16 };
 
 struct ammpl_context {
     ammpli_ref ref;
@@ -106,7 +119,10 @@ struct ammpl_context {
     void *log_user;
     ammpli_pool *pool;
     ammpl_host host;        /* what backends get: allocation, log, parallel loops */
-    ammpl_device device[1]; /* "cpu" */
+    ammpl_device device[AMMPLI_DEVICES_MAX]; /* "cpu" first */
+    size_t devices;
+    ammpli_candidate *candidate;
+    size_t candidates, candidate_cap;
     atomic_ullong next_id;  /* unique numbers for prompts, so that caches know what they hold */
 };
 
@@ -114,5 +130,11 @@ ammpl_status ammpli_context_create(const ammpl_allocator *alloc, ammpl_context *
 ammpl_context *ammpli_context_hold(ammpl_context *ctx);
 void ammpli_context_release(ammpl_context *ctx);
 ammpl_status ammpli_context_set_threads(ammpl_context *ctx, int threads);
+
+/* backends.c: one plug-in (the sentence of a failure begins with its path), all of a folder (NULL: the installed ones; those
+ * that cannot be used are no failure), and the end of the list (never of the plug-ins: threads may be inside). */
+ammpl_status ammpli_backend_load(ammpl_context *ctx, const char *path);
+ammpl_status ammpli_backend_scan(ammpl_context *ctx, const char *folder);
+void ammpli_backend_forget(ammpl_context *ctx);
 
 #endif

@@ -11,9 +11,9 @@ typedef struct block_header {
     size_t total;
 } block_header;
 
-static void count_memory(ammpl_context *ctx, size_t total)
+void ammpli_count_memory(ammpl_context *ctx, int64_t bytes)
 {
-    unsigned long long now = atomic_fetch_add(&ctx->memory_now, total) + total;
+    unsigned long long change = (unsigned long long)bytes, now = atomic_fetch_add(&ctx->memory_now, change) + change;
     unsigned long long peak = atomic_load(&ctx->memory_peak);
     while (now > peak && !atomic_compare_exchange_weak(&ctx->memory_peak, &peak, now)) {
     }
@@ -35,7 +35,7 @@ void *ammpli_alloc(ammpl_context *ctx, size_t count, size_t size)
     }
     memset(block, 0, total);
     ((block_header *)(void *)block)->total = total;
-    count_memory(ctx, total);
+    ammpli_count_memory(ctx, (int64_t)total);
     return block + ALIGN;
 }
 
@@ -45,7 +45,7 @@ void ammpli_free(ammpl_context *ctx, void *p)
         return;
     char *block = (char *)p - ALIGN;
     size_t total = ((block_header *)(void *)block)->total;
-    atomic_fetch_sub(&ctx->memory_now, total);
+    ammpli_count_memory(ctx, -(int64_t)total);
     ctx->allocator.release(ctx->allocator.user, block, total);
 }
 

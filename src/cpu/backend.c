@@ -2,6 +2,7 @@
 #include "cpu/kernels.h"
 
 #include <stdio.h>
+#include <sys/sysinfo.h>
 
 #define SLOT(op) .op = ammpli_cpu_##op,
 #define SLOT_REFERENCE(op) .op = ammpli_cpu_##op##_reference,
@@ -41,14 +42,34 @@ int64_t ammpli_cpu_grain(ammpl_stream *s, int64_t n, int64_t work, int64_t unit)
     return ceil_div(even > least ? even : least, unit) * unit;
 }
 
-static void describe(const ammpl_host *host, char *text, size_t cap)
+static int32_t device_count(const ammpl_host *host, int32_t *n)
 {
+    (void)host;
+    *n = 1;
+    return AMMPL_OK;
+}
+
+static void describe(const ammpl_host *host, int32_t device, char *text, size_t cap)
+{
+    (void)device;
     int32_t threads = host->threads(host->user);
     snprintf(text, cap, "%s, %d thread%s", ammpli_cpu_best_kernels()->name, threads, threads == 1 ? "" : "s");
 }
 
-static int32_t stream_create(const ammpl_host *host, ammpl_stream **out)
+static int32_t memory(const ammpl_host *host, int32_t device, uint64_t *available, uint64_t *total)
 {
+    (void)device;
+    struct sysinfo info;
+    if (sysinfo(&info) != 0)
+        return host->fail(AMMPL_E_BACKEND, "the system does not say how much memory there is");
+    *available = ((uint64_t)info.freeram + info.bufferram) * info.mem_unit;
+    *total = (uint64_t)info.totalram * info.mem_unit;
+    return AMMPL_OK;
+}
+
+static int32_t stream_create(const ammpl_host *host, int32_t device, ammpl_stream **out)
+{
+    (void)device;
     *out = NULL;
     ammpl_stream *s = host->alloc(host->user, sizeof *s);
     if (!s)
@@ -70,7 +91,9 @@ const ammpl_backend ammpli_cpu_backend = {
     .struct_size = sizeof(ammpl_backend),
     .name = "cpu",
     .ops = &ammpli_cpu_ops,
+    .device_count = device_count,
     .describe = describe,
+    .memory = memory,
     .stream_create = stream_create,
     .stream_destroy = stream_destroy,
 };

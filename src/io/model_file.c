@@ -104,7 +104,7 @@ static ammpl_status build(const ammpli_model_source *src, const ammpl_config *cf
         TRY(ammpli_model_vocabulary(src, cfg, given->merges, given->merges_size, given->vocab_json, m));
         TRY(check_eot(&c, m));
     }
-    TRY(m->device->backend->stream_create(&m->ctx->host, &m->stream));
+    TRY(m->device->backend->stream_create(&m->ctx->host, m->device->index, &m->stream));
     TRY(ammpli_model_pack(parts, m));
     return m->has_text && m->has_image ? ammpli_model_compute_probe(m) : AMMPL_OK;
 }

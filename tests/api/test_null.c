@@ -33,6 +33,8 @@ START_TEST(accessors)
     ck_assert_ptr_nonnull(strstr(ammpl_last_error(), "NULL"));
     ck_assert_ptr_null(ammpl_device_name(NULL));
     ck_assert_ptr_null(ammpl_device_description(NULL));
+    ck_assert_uint_eq(ammpl_backend_count(NULL), 0);
+    ck_assert_uint_gt(ammpl_backend_spi_version(), 0);
     ck_assert_int_eq(ammpl_config_is_set(NULL, AMMPL_OPT_LR), 0);
     ck_assert_int_eq(ammpl_image_width(NULL), 0);
     ck_assert_int_eq(ammpl_image_height(NULL), 0);
@@ -53,6 +55,12 @@ START_TEST(accessors)
     ck_assert_uint_eq(ammpl_optimizer_group_count(NULL), 0);
     ck_assert(ammpl_optimizer_learning_rate(NULL, 0) == 0);
     world *w = world_shared();
+    ck_is(ammpl_context_load_backend(NULL, "x"), AMMPL_E_ARGUMENT, "ctx is NULL");
+    ck_is(ammpl_context_load_backend(w->ctx, NULL), AMMPL_E_ARGUMENT, "path is NULL");
+    ck_is(ammpl_context_scan_backends(NULL, "x"), AMMPL_E_ARGUMENT, "ctx is NULL");
+    ck_is(ammpl_backend_report(NULL, 0, NULL, NULL), AMMPL_E_ARGUMENT, "ctx is NULL");
+    ck_is(ammpl_backend_report(w->ctx, 1, NULL, NULL), AMMPL_E_RANGE, "number 1");
+    ck_is(ammpl_device_memory(NULL, NULL, NULL), AMMPL_E_ARGUMENT, "dev is NULL");
     ck_assert_ptr_null(ammpl_device_find(w->ctx, NULL));
     ck_assert_ptr_null(ammpl_prompt_option(w->prompt, NULL));
     ck_assert_int_eq(ammpl_prompt_tensor_find(w->prompt, NULL), -1);

@@ -53,7 +53,7 @@ static run one_run(const table *t, const op_case *c, int threads)
     if (!threads)
         host.parallel = backwards;
     ammpl_stream *s;
-    ck_ok(ammpli_cpu_backend.stream_create(&host, &s));
+    ck_ok(ammpli_cpu_backend.stream_create(&host, 0, &s));
     if (t->kernels)
         s->kernels = t->kernels;
     run r;
@@ -131,7 +131,7 @@ START_TEST(backend)
     ck_ok(ammpli_context_set_threads(ctx, 2));
     ck_assert_int_eq(ammpli_cpu_backend.spi_version, AMMPL_BACKEND_SPI_VERSION);
     char text[64], expected[64];
-    ammpli_cpu_backend.describe(&ctx->host, text, sizeof text);
+    ammpli_cpu_backend.describe(&ctx->host, 0, text, sizeof text);
     snprintf(expected, sizeof expected, "%s, 2 threads", ammpli_cpu_best_kernels()->name);
     ck_assert_str_eq(text, expected);
     ammpli_cpu_backend.stream_destroy(NULL);
@@ -165,7 +165,7 @@ START_TEST(out_of_memory)
         ammpl_weight *weight;
         void *block;
         until_failure = k;
-        ammpl_status made = ammpli_cpu_backend.stream_create(&host, &stream);
+        ammpl_status made = ammpli_cpu_backend.stream_create(&host, 0, &stream);
         ck_assert_int_eq(made, k ? AMMPL_OK : AMMPL_E_MEMORY);
         ck_assert((stream != NULL) == (k > 0));
         if (!stream)

@@ -26,4 +26,15 @@ fails 2 '--prompt' "ammpl-classify without classes" ammpl-classify --model "$mod
 fails 2 'exclude' "ammpl-classify with pictures and data" ammpl-classify --model "$model" --data . picture.png
 fails 1 'cpu' "a backend that is not there: the devices are listed" \
     ammpl-classify --model "$model" --backend cuda --classes a,b picture.png
+mkdir empty
+fails 1 'there is no device "cuda" here; there is: cpu' "a folder without backends" \
+    ammpl-classify --model "$model" --backend cuda --backend-dir empty --classes a,b picture.png
+fails 1 'no/such/folder: the folder cannot be read' "a folder of backends that is not there" \
+    ammpl-classify --model "$model" --backend cuda --backend-dir no/such/folder --classes a,b picture.png
+for kind in no_driver other_version hole; do
+    cp "$bin/../tests/libammpl-$kind.so" empty
+done
+fails 1 'no_driver.so: there is no driver for stubs' "backends that cannot be used: each says why" \
+    ammpl-classify --model "$model" --backend cuda --backend-dir empty --classes a,b picture.png
+check "backends that cannot be used: all are named" grep -q 'hole.so.*no_driver.so.*other_version.so' err
 fails 1 'no/such/model' "a model that is not there" ammpl-classify --model no/such/model --classes a,b picture.png
