@@ -24,7 +24,7 @@ from make_method_goldens import initial, train
 from make_nano import openai_weights
 from methods_ref import METHODS
 
-SEED = 11
+SEED = 15  # with it the first batch of DPT has a hit, and others in both phases have none
 # the originals: heads = width / 64, hidden = 4 width, length 77; the rest is free, and odd here
 SMALL = ({"width": 128, "heads": 2, "layers": 3, "hidden": 512, "length": 77},
          {"width": 192, "heads": 3, "layers": 5, "hidden": 768, "patch": 7, "grid": 3}, 80)
@@ -111,18 +111,18 @@ def run_original(trainer, where, start, x, y, result, epochs, vp):
     batches = [[i for i in rows if i >= 0] for rows in result["batches"]]
     out = {"losses": []}
 
-    def inference(images):
+    def inference(images, *step):
         if not vp:
             trainer.set_model_mode("eval")
         with torch.no_grad():
-            return trainer.model_inference(images).double().numpy()
+            return trainer.model_inference(images, *(step if vp else ())).double().numpy()
 
     def seen(loss):
         if not out["losses"]:
             out.update({"grad0." + n: take(p.grad, i).double().numpy().copy() for n, (p, i) in where.items()})
         out["losses"].append(loss)
 
-    out["logits0"] = inference(x[batches[0]])
+    out["logits0"] = inference(x[batches[0]], 0)
     per_epoch = len(batches) // epochs
     for epoch in range(epochs):
         mine = batches[epoch * per_epoch:(epoch + 1) * per_epoch]
@@ -157,7 +157,7 @@ def reference(clip, tokenizer, options, run, pixels):
             logits = method.logits({}, torch.from_numpy(pixels).double(), None).numpy()
         return {}, {"logits0": logits, "eval.logits": logits}
     start = initial(method, tokenizer, options, SEED)
-    return start, train(method, options, run, start, pixels, SEED)
+    return start, train(method, options, run, start, pixels, SEED, least=0)
 
 
 def compare(folder, name, given, sizes, weights, tokenizer):

@@ -118,8 +118,8 @@ def gradients(method, t, *arguments):
     return loss.item(), seen, {n: torch.zeros_like(v) if g is None else g for (n, v), g in zip(leaves.items(), grads)}
 
 
-def train(method, options, run, start, pixels, seed):
-    """-> dict of results; None when the first step already shows a weak case"""
+def train(method, options, run, start, pixels, seed, least=2e-3):
+    """-> dict of results; None when a tensor's first gradient is nowhere larger than `least`: too weak to be compared"""
     dtype = method.clip.dtype
     t = {n: torch.from_numpy(v).to(dtype) for n, v in start.items()}
     x, y = torch.from_numpy(pixels).to(dtype), torch.tensor(LABELS)
@@ -134,7 +134,7 @@ def train(method, options, run, start, pixels, seed):
             arguments.append(epoch < int(options["guidance_epochs"]))
         loss, seen, grads = gradients(method, t, *arguments)
         if step == 0:
-            if any(g.abs().max() < 2e-3 for g in grads.values()):
+            if any(g.abs().max() < least for g in grads.values()):
                 return None
             result.update({n: v.detach().numpy() for n, v in seen.items() if n != "hits"})
             result.update({"grad0." + n: g.numpy() for n, g in grads.items()})

@@ -25,8 +25,7 @@ CASTS = {
 def replacements(repository, dtype, text_width, vision_width):
     """[(file name, old, new)]; every one must be found in its file when that file is loaded."""
     return CASTS[dtype], {
-        "DPT": [("trainers/DPT.py", "from audioop import tomono\n", ""), ("trainers/DPT.py", "from os import TMP_MAX\n", ""),
-                ("trainers/VPT.py", "from turtle import forward\n", ""), ("trainers/VPT.py", "from pydoc import classname\n", "")],
+        "DPT": [("trainers/DPT.py", "from os import TMP_MAX\n", "")],
         "multimodal-prompt-learning": [
             ("trainers/maple.py", "nn.Linear(ctx_dim, 768)", f"nn.Linear(ctx_dim, {vision_width})"),
             ("trainers/maple.py", "torch.empty(n_ctx, 512)", f"torch.empty(n_ctx, {text_width})"),
@@ -49,7 +48,7 @@ class Anything(types.ModuleType):
 def stubs():
     names = ["torchvision", "torchvision.transforms", "torchvision.datasets", "tqdm", "wandb", "packaging",
              "torch.utils.tensorboard", "dassl.data", "dassl.modeling", "dassl.evaluation", "dassl.engine.da",
-             "dassl.engine.dg", "dassl.engine.ssl"]
+             "dassl.engine.dg", "dassl.engine.ssl", "turtle", "audioop"]
     out = {name: Anything(name) for name in names}
     out["packaging"].version = types.SimpleNamespace(parse=lambda text: tuple(int(n) for n in re.findall(r"\d+", text)[:3]))
     out["tqdm"].tqdm = lambda iterable, *a, **k: iterable
@@ -184,8 +183,9 @@ class VisualPrompting:
         self.main.save_checkpoint = lambda *a, **k: None
         self.drawn = []
 
-    def model_inference(self, images):
-        self.drawn = list(self.places[None])
+    def model_inference(self, images, step=None):
+        """step: whose place a random patch has; None = evaluation."""
+        self.drawn = list(self.places[step])
         return self.clip(self.model(images), self.main.clip.tokenize(self.texts))[0]
 
     def run_epoch(self, epoch, batches, seen):
