@@ -38,6 +38,18 @@ ammpl_status ammpl_prompt_load_memory(const ammpl_model *m, const void *data, si
     return ammpli_leave(m->ctx, ammpli_prompt_load_memory(m, data, size, cfg, out));
 }
 
+ammpl_status ammpl_prompt_import_file(const ammpl_model *m, ammpl_method method, const char *const *class_names, size_t n,
+                                      const char *path, const ammpl_config *cfg, ammpl_prompt **out)
+{
+    ENTER();
+    CLEAR(out);
+    NEED(NULL, m);
+    NEED(m->ctx, path);
+    NEED(m->ctx, out);
+    PASS(m->ctx, ammpli_check_strings(__func__, "class names", class_names, n));
+    return ammpli_leave(m->ctx, ammpli_prompt_import_file(m, method, class_names, n, path, cfg, out));
+}
+
 void ammpl_prompt_destroy(ammpl_prompt *p)
 {
     if (p)
@@ -88,6 +100,17 @@ ammpl_method ammpl_prompt_method(const ammpl_prompt *p)
 int32_t ammpl_prompt_conditioning(const ammpl_prompt *p)
 {
     return p ? p->method->conditioning(p) : 0;
+}
+
+ammpl_status ammpl_prompt_cost(const ammpl_prompt *p, ammpl_cost *out)
+{
+    ENTER();
+    PASS(p ? p->ctx : NULL, ammpli_struct_clear("ammpl_cost", out));
+    NEED(NULL, p);
+    ammpl_cost known;
+    ammpli_prompt_cost(p, &known);
+    ammpli_struct_out(out, &known, sizeof known);
+    return AMMPL_OK;
 }
 
 size_t ammpl_prompt_class_count(const ammpl_prompt *p)

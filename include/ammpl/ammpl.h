@@ -256,6 +256,15 @@ typedef struct ammpl_batch {
                             * batch are given 1 / the sum of their ammpl_session_aux_rows */
 } ammpl_batch;
 
+/* What a method costs under a prompt: learned numbers, and passes through the towers. */
+typedef struct ammpl_cost {
+    uint32_t struct_size, reserved;
+    uint64_t parameters;    /* numbers that training changes                                                              */
+    uint64_t image_encodes; /* image passes that one picture takes at inference (AMMPL: at most)                          */
+    uint64_t text_encodes;  /* text passes that one picture takes; 0: class features are the same for all pictures        */
+    uint64_t step_texts;    /* text passes that a training step takes besides, whatever its batch; 0: texts are fixed      */
+} ammpl_cost;
+
 typedef struct ammpl_metrics {
     uint32_t struct_size, reserved;
     uint64_t samples, correct, skipped; /* skipped: unreadable images, only with skip_bad */
@@ -531,6 +540,14 @@ AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_prompt_load_file(const ammpl_model 
                                                               const ammpl_config *cfg, ammpl_prompt **out);
 AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_prompt_load_memory(const ammpl_model *m, const void *data, size_t size,
                                                                 const ammpl_config *cfg, ammpl_prompt **out); /* [R] on m */
+/* From the checkpoint of a method's original repository, saved as safetensors (examples/python/to_safetensors.py), for the n
+ * classes named: tensors under the names of [CoOp]'s, [MaPLe]'s, [DPT]'s and [VP]'s code, any float type; fixed buffers and CLIP's
+ * own weights in it are ignored.  Options as ammpl_prompt_load_file, what shapes tell from the shapes.  Errors: IO, FORMAT (a
+ * tensor that the method needs is missing: named), UNSUPPORTED (zero-shot and AMMPL have no such files, or a tensor that is not
+ * the method's), SHAPE, OPTION, NUMERIC.  [R] on m, cfg */
+AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_prompt_import_file(const ammpl_model *m, ammpl_method method,
+                                                                const char *const *class_names, size_t n, const char *path,
+                                                                const ammpl_config *cfg, ammpl_prompt **out);
 /* Gives up the caller's hold; NULL accepted.  [S] */
 AMMPL_API void ammpl_prompt_destroy(ammpl_prompt *p);
 /* Writes through a temporary file, fsync and rename: a full disk leaves the old file as it was.  With overwrite = 0 an
@@ -541,13 +558,16 @@ AMMPL_API ammpl_status ammpl_prompt_save_file(const ammpl_prompt *p, const char 
  * NULL when cap is 0.  [R] */
 AMMPL_API ammpl_status ammpl_prompt_save_memory(const ammpl_prompt *p, void *buf, size_t cap, size_t *need);
 /* Gives the learned prompt other classes (copied).  AMMPL_E_STATE where the method learns per class; else errors as
- * ammpl_prompt_create's for names.  On failure the classes stay.  [S] */
+ * ammpl_prompt_create's for names.  On failure the classes stay.  DPT's classifiers, which only training reads, start anew for
+ * another number of classes; an optimizer or trainer made before then refuses to go on.  [S] */
 AMMPL_API ammpl_status ammpl_prompt_rebind_classes(ammpl_prompt *p, const char *const *class_names, size_t n);
 /* AMMPL_METHOD_*.  [R] */
 AMMPL_API ammpl_method ammpl_prompt_method(const ammpl_prompt *p);
 /* Bit 1: class features depend on the image; bit 2: image features depend on the class.  With bit 2
  * ammpl_session_encode_images is AMMPL_E_STATE; ammpl_session_predict always works.  [R] */
 AMMPL_API int32_t ammpl_prompt_conditioning(const ammpl_prompt *p);
+/* Parameters, and passes through the towers (methods differ by orders of magnitude here).  [R] */
+AMMPL_API ammpl_status ammpl_prompt_cost(const ammpl_prompt *p, ammpl_cost *out);
 /* How many classes, and the name of class i as it was given (NULL when there is none; borrowed until rebind).  [R] */
 AMMPL_API size_t ammpl_prompt_class_count(const ammpl_prompt *p);
 AMMPL_API const char *ammpl_prompt_class_name(const ammpl_prompt *p, size_t i);                                   /* [R] */

@@ -154,6 +154,21 @@ static int32_t conditioning(const ammpl_prompt *p)
     return (o.interaction ? 1 : 0) | (own_picture ? 2 : 0);
 }
 
+/* Without masks one picture serves all classes; with them each class has its own, or K do and the others share the plain one. */
+static void cost(const ammpl_prompt *p, ammpl_cost *out)
+{
+    ammpli_ammpl_options o;
+    if (ammpli_ammpl_options_of(p, &o) < 0)
+        return;
+    bool some = o.candidates > 0 && (uint64_t)o.candidates < p->classes;
+    uint64_t C = p->classes, masked = some ? (uint64_t)o.candidates + 1 : C;
+    uint64_t draws = o.mask && o.samples > 0 ? (uint64_t)o.samples : 1;
+    bool own_picture = o.mask && (o.per_class || ammpli_text_informs_image(&o) || some);
+    out->image_encodes = own_picture ? masked * draws : draws;
+    out->text_encodes = o.interaction ? C * draws : 0;
+    out->step_texts = !o.interaction || ammpli_text_informs_image(&o) || some ? C : 0;
+}
+
 static bool can_rebind(const ammpl_prompt *p)
 {
     return !is(p, AMMPL_OPT_SCOPE, "class");
@@ -248,6 +263,7 @@ const ammpli_method ammpli_method_ammpl = {
     .infer = infer,
     .conditioning = conditioning,
     .can_rebind = can_rebind,
+    .cost = cost,
     .plain_images = plain_images,
     .predict = predict,
     .accumulate = accumulate,

@@ -49,6 +49,12 @@ static int32_t conditioning(const ammpl_prompt *p)
     return 1;
 }
 
+static void cost(const ammpl_prompt *p, ammpl_cost *out)
+{
+    out->image_encodes = 1;
+    out->text_encodes = p->classes;
+}
+
 typedef struct run {
     ammpl_session *s;
     const ammpl_prompt *p;
@@ -205,6 +211,7 @@ const ammpli_method ammpli_method_cocoop = {
     .infer = infer,
     .conditioning = conditioning,
     .can_rebind = ammpli_yes,
+    .cost = cost,
     .plain_images = ammpli_yes,
     .assemble = assemble,
     .predict = predict,

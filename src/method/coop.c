@@ -82,6 +82,7 @@ const ammpli_method ammpli_method_coop = {
     .infer = infer,
     .conditioning = ammpli_unconditioned,
     .can_rebind = can_rebind,
+    .cost = ammpli_dual_cost,
     .plain_images = ammpli_yes,
     .assemble = assemble,
     .predict = ammpli_dual_predict,

@@ -124,6 +124,13 @@ static ammpl_status infer(ammpl_prompt *p, const ammpli_st *st)
     return AMMPL_OK;
 }
 
+/* The plain image, to find its likeliest classes, and the prompted one. */
+static void cost(const ammpl_prompt *p, ammpl_cost *out)
+{
+    out->image_encodes = 2;
+    out->step_texts = p->classes;
+}
+
 const ammpli_method ammpli_method_dpt = {
     .id = AMMPL_METHOD_DPT,
     .name = "dpt",
@@ -143,6 +150,7 @@ const ammpli_method ammpli_method_dpt = {
     .infer = infer,
     .conditioning = ammpli_unconditioned,
     .can_rebind = ammpli_yes,
+    .cost = cost,
     .predict = dpt_predict,
     .accumulate = dpt_accumulate,
     .aux_rows = dpt_aux_rows,

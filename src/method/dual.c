@@ -361,6 +361,12 @@ int32_t ammpli_unconditioned(const ammpl_prompt *p)
     return 0;
 }
 
+void ammpli_dual_cost(const ammpl_prompt *p, ammpl_cost *out)
+{
+    out->image_encodes = 1;
+    out->step_texts = ammpli_value(p, "ctx") ? p->classes : 0;
+}
+
 bool ammpli_yes(const ammpl_prompt *p)
 {
     (void)p;

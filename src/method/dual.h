@@ -55,6 +55,7 @@ ammpl_status ammpli_infer_int(ammpl_prompt *p, ammpl_option option, int64_t valu
 /* For the method table: what most of these methods answer. */
 ammpl_status ammpli_infer_nothing(ammpl_prompt *p, const ammpli_st *st);
 int32_t ammpli_unconditioned(const ammpl_prompt *p); /* 0 */
+void ammpli_dual_cost(const ammpl_prompt *p, ammpl_cost *out); /* one image pass; the classes once per step where ctx is learned */
 bool ammpli_yes(const ammpl_prompt *p);
 
 #endif

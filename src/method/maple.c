@@ -142,6 +142,7 @@ const ammpli_method ammpli_method_maple = {
     .infer = infer,
     .conditioning = ammpli_unconditioned,
     .can_rebind = ammpli_yes,
+    .cost = ammpli_dual_cost,
     .assemble = assemble,
     .scatter = scatter,
     .predict = ammpli_dual_predict,

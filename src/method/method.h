@@ -84,6 +84,8 @@ struct ammpli_method {
     ammpl_status (*infer)(ammpl_prompt *p, const ammpli_st *st);
     int32_t (*conditioning)(const ammpl_prompt *p);
     bool (*can_rebind)(const ammpl_prompt *p);
+    /* Image and text passes (the parameters are counted elsewhere). */
+    void (*cost)(const ammpl_prompt *p, ammpl_cost *out);
     /* Training reads images through the plain tower only, so that their features never change.  NULL: no. */
     bool (*plain_images)(const ammpl_prompt *p);
     /* What it puts into the towers, and what becomes of the gradients of that: methods of dual.h. */
@@ -136,6 +138,12 @@ ammpl_status ammpli_prompt_write(ammpl_prompt *p, size_t i, const float *src); /
 ammpl_status ammpli_prompt_gradient_read(const ammpl_prompt *p, size_t i, float *dst);
 ammpl_status ammpli_prompt_gradient_write(ammpl_prompt *p, size_t i, const float *src);
 ammpl_status ammpli_prompt_zero_gradients(ammpl_prompt *p);
+
+void ammpli_prompt_cost(const ammpl_prompt *p, ammpl_cost *out);
+
+/* import.c */
+ammpl_status ammpli_prompt_import_file(const ammpl_model *m, ammpl_method method, const char *const *names, size_t n,
+                                       const char *path, const ammpl_config *cfg, ammpl_prompt **out);
 
 /* prompt_file.c */
 ammpl_status ammpli_prompt_load(const ammpl_model *m, const ammpli_st *st, const ammpl_config *cfg, ammpl_prompt **out);

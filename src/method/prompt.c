@@ -272,3 +272,11 @@ ammpl_status ammpli_prompt_zero_gradients(ammpl_prompt *p)
         TRY(p->ops->zero(p->stream, p->tensor[i].grad, (size_t)p->tensor[i].count * sizeof(float)));
     return p->ops->sync(p->stream);
 }
+
+void ammpli_prompt_cost(const ammpl_prompt *p, ammpl_cost *out)
+{
+    *out = (ammpl_cost){.struct_size = sizeof *out};
+    for (size_t i = 0; i < p->tensors; i++)
+        out->parameters += p->tensor[i].trainable ? (uint64_t)p->tensor[i].count : 0;
+    p->method->cost(p, out);
+}

@@ -173,6 +173,7 @@ const ammpli_method ammpli_method_vp = {
     .infer = infer,
     .conditioning = ammpli_unconditioned,
     .can_rebind = ammpli_yes,
+    .cost = ammpli_dual_cost,
     .assemble = assemble,
     .scatter = scatter,
     .predict = ammpli_dual_predict,

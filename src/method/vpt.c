@@ -69,6 +69,7 @@ const ammpli_method ammpli_method_vpt = {
     .infer = infer,
     .conditioning = ammpli_unconditioned,
     .can_rebind = ammpli_yes,
+    .cost = ammpli_dual_cost,
     .assemble = assemble,
     .predict = ammpli_dual_predict,
     .accumulate = ammpli_dual_accumulate,

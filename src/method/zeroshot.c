@@ -24,6 +24,7 @@ const ammpli_method ammpli_method_zeroshot = {
     .infer = ammpli_infer_nothing,
     .conditioning = ammpli_unconditioned,
     .can_rebind = ammpli_yes,
+    .cost = ammpli_dual_cost,
     .assemble = assemble,
     .predict = ammpli_dual_predict,
     .encode_classes = ammpli_dual_encode_classes,
