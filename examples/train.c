@@ -11,7 +11,7 @@
 #include "common/steplog.h"
 
 static struct {
-    const char *method, *out, *init, *checkpoint, *resume, *log;
+    const char *method, *out, *init, *import, *checkpoint, *resume, *log;
     struct data_flags data;
     int shots, checkpoint_every, snapshot_every, force, test, list_methods;
 } opt;
@@ -22,6 +22,8 @@ static const struct flag flags[] = {
     {"out", FLAG_TEXT, &opt.out, "FILE", "the prompt file to write"},
     {"shots", FLAG_COUNT, &opt.shots, "K", "pictures per class, picked by --seed; 0 = all (0)"},
     {"init", FLAG_TEXT, &opt.init, "FILE", "start from this prompt: its tensors, its options, then the command line"},
+    {"import", FLAG_TEXT, &opt.import, "FILE",
+     "no training: write to --out what an original repository's checkpoint (as safetensors) holds for the data's classes"},
     {"checkpoint", FLAG_TEXT, &opt.checkpoint, "STATE",
      "keep what --resume needs here: after each epoch and on Ctrl-C"},
     {"checkpoint-every", FLAG_COUNT, &opt.checkpoint_every, "STEPS", "after so many steps instead"},
@@ -38,6 +40,7 @@ static const struct program program = {
     .name = "ammpl-train",
     .about = "learns a prompt for a frozen CLIP from a few pictures per class",
     .usage = "--model M (--data DIR | --root DIR --split FILE.json) --method NAME --out PROMPT [flags]\n"
+             "--import CHECKPOINT --model M --data DIR --method NAME --out PROMPT [flags]\n"
              "--list-methods [--model M]",
     .flags = flags,
     .flag_count = sizeof flags / sizeof flags[0],
@@ -51,9 +54,10 @@ static bool distinct(struct app *app)
 {
     const struct {
         const char *flag, *path;
-    } file[] = {{"out", opt.out}, {"log", opt.log}, {"checkpoint", opt.checkpoint}, {"resume", opt.resume}, {"init", opt.init}};
+    } file[] = {{"out", opt.out},       {"log", opt.log},   {"checkpoint", opt.checkpoint},
+                {"resume", opt.resume}, {"init", opt.init}, {"import", opt.import}};
     for (int i = 0; i < 3; i++)
-        for (int k = i + 1; k < 5; k++)
+        for (int k = i + 1; k < 6; k++)
             if (same_file(file[i].path, file[k].path) && !(i == 2 && k == 3) && !(i == 0 && k == 4))
                 return app_usage(app, "--%s and --%s are the same file", file[i].flag, file[k].flag);
     return true;
@@ -71,6 +75,8 @@ static bool check_usage(struct app *app, const struct list *operands, ammpl_meth
         return app_usage(app, "--method is missing (or --init, whose method it then is)");
     if (opt.method != NULL && ammpl_method_find(opt.method, method) < 0)
         return app_usage(app, "--method: %s", ammpl_last_error());
+    if (opt.import != NULL && (opt.init != NULL || opt.resume != NULL || opt.method == NULL))
+        return app_usage(app, "--import goes with --method, and neither with --init nor with --resume");
     if (opt.checkpoint_every != 0 && opt.checkpoint == NULL)
         return app_usage(app, "--checkpoint-every needs --checkpoint");
     if (opt.test && !data_has_part(&opt.data, "test"))
@@ -94,10 +100,13 @@ static bool make_prompt(struct app *app, ammpl_method method, ammpl_dataset **da
         return data_match(app, *out, data);
     }
     const char **names = data_class_names(*data);
-    bool ok = app_check(
-        app, ammpl_prompt_create(app->model, method, names, ammpl_dataset_class_count(*data), app->config, out));
+    size_t classes = ammpl_dataset_class_count(*data);
+    ammpl_status status =
+        opt.import != NULL
+            ? ammpl_prompt_import_file(app->model, method, names, classes, opt.import, app->config, out)
+            : ammpl_prompt_create(app->model, method, names, classes, app->config, out);
     free(names);
-    return ok;
+    return app_check(app, status);
 }
 
 static bool open_data(struct app *app, ammpl_dataset **out)
@@ -111,12 +120,18 @@ static bool open_data(struct app *app, ammpl_dataset **out)
     return ok;
 }
 
-static void describe(struct app *app, const ammpl_prompt *prompt, const ammpl_dataset *data)
+static void describe(struct app *app, const ammpl_prompt *prompt, const ammpl_dataset *data,
+                     const ammpl_trainer *trainer)
 {
-    struct method_cost cost = method_cost_of(prompt);
+    ammpl_cost cost = {.struct_size = sizeof cost};
+    if (ammpl_prompt_cost(prompt, &cost) < 0)
+        return;
     app_say(app, "%s: %zu pictures of %zu classes, %llu numbers to learn on %s\n",
             method_name(ammpl_prompt_method(prompt)), ammpl_dataset_count(data), ammpl_dataset_class_count(data),
             (unsigned long long)cost.parameters, app->model_path);
+    app_say(app, "%s epochs, batch %s, lr %s (%s), %s\n", ammpl_trainer_option(trainer, "epochs"),
+            ammpl_trainer_option(trainer, "batch"), ammpl_trainer_option(trainer, "lr"),
+            ammpl_trainer_option(trainer, "schedule"), ammpl_trainer_option(trainer, "optimizer"));
 }
 
 /* ---- training ---- */
@@ -227,7 +242,7 @@ static bool run(struct app *app, ammpl_method method)
               (opt.resume == NULL || app_check(app, ammpl_trainer_load(trainer, opt.resume)));
     if (ok) {
         app_ready(app);
-        describe(app, prompt, data);
+        describe(app, prompt, data, trainer);
         uint64_t steps = 0;
         ok = train(app, trainer, prompt, &finished, &steps);
         if (!ok && steps > 0)
@@ -237,6 +252,21 @@ static bool run(struct app *app, ammpl_method method)
     }
     free(start.value);
     ammpl_trainer_destroy(trainer);
+    ammpl_prompt_destroy(prompt);
+    ammpl_dataset_destroy(data);
+    return ok;
+}
+
+/* What another program learned, as a prompt file. */
+static bool import(struct app *app, ammpl_method method)
+{
+    ammpl_dataset *data = NULL;
+    ammpl_prompt *prompt = NULL;
+    bool ok = open_data(app, &data) && app_load_model(app) && make_prompt(app, method, &data, &prompt) &&
+              app_check(app, ammpl_prompt_save_file(prompt, opt.out, opt.force));
+    if (ok)
+        app_say(app, "saved %s\n", opt.out);
+    ok = ok && (!opt.test || test(app, prompt));
     ammpl_prompt_destroy(prompt);
     ammpl_dataset_destroy(data);
     return ok;
@@ -262,7 +292,7 @@ int main(int argc, char **argv)
         if (opt.list_methods)
             list_methods(&app);
         else if (check_usage(&app, &operands, &method))
-            run(&app, method);
+            (opt.import != NULL ? import : run)(&app, method);
     }
     list_free(&operands);
     return app_close(&app);

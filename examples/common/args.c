@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@ struct parser {
     const struct flag *common;
     size_t common_count;
     ammpl_config *cfg;
+    int *templates; /* how many were given so far */
 };
 
 static enum args_result __attribute__((format(printf, 2, 3))) wrong(const struct parser *p, const char *format, ...)
@@ -176,9 +178,27 @@ static void print_help(const struct parser *p)
 
 /* ---- one flag ---- */
 
+/* `template` may be given several times: an ensemble, one a line. */
+static ammpl_status add_template(const struct parser *p, const char *value)
+{
+    const char *before;
+    if ((*p->templates)++ == 0)
+        return ammpl_config_set_text(p->cfg, "template", value);
+    ammpl_status status = ammpl_config_get_string(p->cfg, AMMPL_OPT_TEMPLATE, &before);
+    if (status < 0)
+        return status;
+    size_t n = strlen(before) + strlen(value) + 2;
+    char *all = allocate(n);
+    snprintf(all, n, "%s\n%s", before, value);
+    status = ammpl_config_set_text(p->cfg, "template", all);
+    free(all);
+    return status;
+}
+
 static enum args_result set_option(const struct parser *p, const char *name, const char *value, const char *given)
 {
-    if (ammpl_config_set_text(p->cfg, name, value) < 0)
+    bool template = same_name(name, strlen(name), "template");
+    if ((template ? add_template(p, value) : ammpl_config_set_text(p->cfg, name, value)) < 0)
         return wrong(p, "%s: %s", given, ammpl_last_error());
     return ARGS_GO;
 }
@@ -224,7 +244,8 @@ static enum args_result set_flag(const struct parser *p, const struct flag *f, c
 enum args_result args_parse(const struct program *program, const struct flag *common, size_t common_count, int argc,
                             char **argv, ammpl_config *cfg, struct list *operands)
 {
-    const struct parser p = {program, common, common_count, cfg};
+    int templates = 0;
+    const struct parser p = {program, common, common_count, cfg, &templates};
     for (int i = 1; i < argc; i++) {
         const char *arg = argv[i];
         if (strcmp(arg, "--") == 0) {

@@ -3,19 +3,6 @@
 
 #include <string.h>
 
-struct method_cost method_cost_of(const ammpl_prompt *prompt)
-{
-    size_t classes = ammpl_prompt_class_count(prompt);
-    int32_t conditioning = ammpl_prompt_conditioning(prompt);
-    struct method_cost cost = {0, conditioning & 2 ? classes : 1, conditioning & 1 ? classes : 0};
-    for (size_t i = 0; i < ammpl_prompt_tensor_count(prompt); i++) {
-        ammpl_tensor_info info = {.struct_size = sizeof info};
-        if (ammpl_prompt_tensor_describe(prompt, i, &info) == AMMPL_OK && info.trainable)
-            cost.parameters += info.count;
-    }
-    return cost;
-}
-
 const char *method_name(ammpl_method method)
 {
     for (size_t i = 0; i < ammpl_method_count(); i++) {
@@ -27,21 +14,42 @@ const char *method_name(ammpl_method method)
     return "?";
 }
 
-/* With two classes, so that a cost per class shows as a 2. */
+static bool cost_of(struct app *app, ammpl_method method, size_t classes, ammpl_cost *cost)
+{
+    static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"};
+    ammpl_prompt *prompt = NULL;
+    *cost = (ammpl_cost){.struct_size = sizeof *cost};
+    bool ok = app_check(app, ammpl_prompt_create(app->model, method, names, classes, app->config, &prompt)) &&
+              app_check(app, ammpl_prompt_cost(prompt, cost));
+    ammpl_prompt_destroy(prompt);
+    return ok;
+}
+
+/* A number that grows evenly with the classes C, from its values at 11 and 12 classes: "8192", "3 C", "8192 + 768 C". */
+static const char *formula(char text[64], uint64_t at_11, uint64_t at_12)
+{
+    unsigned long long each = at_12 - at_11, fixed = at_11 - 11 * each;
+    char factor[24] = "";
+    if (each > 1)
+        snprintf(factor, sizeof factor, "%llu ", each);
+    if (each == 0)
+        snprintf(text, 64, "%llu", fixed);
+    else if (fixed == 0)
+        snprintf(text, 64, "%sC", factor);
+    else
+        snprintf(text, 64, "%llu + %sC", fixed, factor);
+    return text;
+}
+
 static bool print_cost(struct app *app, ammpl_method method)
 {
-    static const char *const two[] = {"a", "b"};
-    ammpl_prompt *prompt = NULL;
-    if (!app_check(app, ammpl_prompt_create(app->model, method, two, 2, app->config, &prompt)))
+    ammpl_cost a, b;
+    char parameters[64], images[64], texts[64], step[64];
+    if (!cost_of(app, method, 11, &a) || !cost_of(app, method, 12, &b))
         return false;
-    struct method_cost cost = method_cost_of(prompt);
-    const char *scope = ammpl_prompt_option(prompt, "scope");
-    bool per_class = scope != NULL && strcmp(scope, "class") == 0;
-    printf("%12s learns %llu numbers%s; %s per picture; %s\n", "",
-           (unsigned long long)cost.parameters / (per_class ? 2 : 1), per_class ? " per class" : "",
-           cost.image_encodes == 1 ? "1 image encode" : "1 image encode per class",
-           cost.text_encodes == 0 ? "texts encoded once" : "1 text encode per class and picture");
-    ammpl_prompt_destroy(prompt);
+    printf("%12s learns %s numbers; a picture takes %s image and %s text encodes; a training step %s texts besides\n", "",
+           formula(parameters, a.parameters, b.parameters), formula(images, a.image_encodes, b.image_encodes),
+           formula(texts, a.text_encodes, b.text_encodes), formula(step, a.step_texts, b.step_texts));
     return true;
 }
 
@@ -56,5 +64,7 @@ bool methods_print(struct app *app)
         if (app->model != NULL && !print_cost(app, id))
             return false;
     }
+    if (app->model != NULL)
+        printf("C is the number of classes; texts that do not depend on the picture are encoded once and kept.\n");
     return true;
 }

@@ -24,10 +24,25 @@ static bool starts_from_words(const ammpl_prompt *p, int64_t M, bool part)
     return words == M || (part && words > M);
 }
 
+/* The method's own number, or as many as fit beside the longest class name. */
+static ammpl_status own_count(const ammpl_prompt *p, int64_t own, int64_t *M)
+{
+    int64_t name;
+    TRY(ammpli_longest_name(p, &name));
+    int64_t room = p->model->context - 2 - name;
+    *M = own <= room ? own : room > 1 ? room : 1;
+    if (*M < own)
+        ammpli_log(p->ctx, AMMPL_LEVEL_INFO, "%s: %lld context tokens instead of %lld: the model reads %lld tokens in all",
+                   p->method->name, (long long)*M, (long long)own, (long long)p->model->context);
+    return AMMPL_OK;
+}
+
 ammpl_status ammpli_context_count(ammpl_prompt *p, int64_t own, int64_t *M)
 {
     int64_t given = ammpli_config_int(p->config, AMMPL_OPT_N_CTX);
-    *M = given > 0 ? given : own > 0 ? own : initial_words(p);
+    *M = given > 0 ? given : initial_words(p);
+    if (given <= 0 && own > 0)
+        TRY(own_count(p, own, M));
     if (*M < 1)
         return ammpli_fail(AMMPL_E_OPTION, "n_ctx is 0 and ctx_init has no words; give one of them");
     if (*M > p->model->context)

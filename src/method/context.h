@@ -5,7 +5,8 @@
 
 #include "method/method.h"
 
-/* M, which n_ctx then says: n_ctx where it is set above 0, else `own`, or with own = 0 the words of ctx_init. */
+/* M, which n_ctx then says: n_ctx where it is set above 0, else `own` (fewer where the longest class name leaves no room), or with
+ * own = 0 the words of ctx_init. */
 ammpl_status ammpli_context_count(ammpl_prompt *p, int64_t own, int64_t *M);
 /* A tensor [M,l] or [C,M,l]: the first M token embeddings of ctx_init where it has that many words (`part`: or more), else
  * N(0, 0.02^2). */

@@ -170,6 +170,7 @@ typedef struct ammpli_context_form {
 /* "CONTEXT NAME." for every class with learned tokens in the context's place (contract.md, methods.md 4.1). */
 ammpl_status ammpli_text_plan_context(ammpl_prompt *p, const ammpli_context_form *form);
 void ammpli_text_plan_free(ammpl_prompt *p);
+ammpl_status ammpli_longest_name(const ammpl_prompt *p, int64_t *tokens); /* of "NAME." */
 /* class name as the text tower reads it: `_` becomes a space. New string. */
 char *ammpli_spoken_name(ammpl_context *ctx, const char *name);
 /* The first M token embeddings of `words` [M,l] into host memory. */

@@ -43,6 +43,20 @@ static ammpl_status class_tokens(const ammpl_prompt *p, size_t i, int32_t **ids,
     return status;
 }
 
+ammpl_status ammpli_longest_name(const ammpl_prompt *p, int64_t *tokens)
+{
+    *tokens = 0;
+    for (size_t i = 0; i < p->classes; i++) {
+        int32_t *ids = NULL;
+        size_t n;
+        ammpl_status status = class_tokens(p, i, &ids, &n);
+        ammpli_free(p->ctx, ids);
+        TRY(status);
+        *tokens = (int64_t)n > *tokens ? (int64_t)n : *tokens;
+    }
+    return AMMPL_OK;
+}
+
 /* Device rows of the plan from token ids and positions; an id of -1 is a gap. */
 static ammpl_status upload_base(ammpl_prompt *p, ammpli_text_plan *plan, const int32_t *id, const int32_t *position)
 {
