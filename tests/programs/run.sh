@@ -11,6 +11,7 @@ if [ ! -x "$1/examples/ammpl-train" ]; then
 fi
 bin=$(cd "$1/examples" && pwd)
 shift
+wanted=" $* " # the tests are free to use "$@"
 PATH=$bin:$PATH
 temp=$(mktemp -d) || exit 1
 trap 'rm -rf "$temp"' EXIT
@@ -21,7 +22,7 @@ cd "$temp" || exit 1
 for file in "$here"/test_*.sh; do
     name=${file##*/test_}
     name=${name%.sh}
-    case " $* " in
+    case "$wanted" in
     *" $name "* | "  ") . "$file" ;;
     esac
 done
