@@ -6,6 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+void seen(const fixture *f, const char *what, double deviation)
+{
+    if (getenv("AMMPL_TEST_SHOW"))
+        printf("# %s %s %s %.1e\n", ammpli_st_meta(f->st, "method"), f->variant, what, deviation);
+}
+
 /* Options stand in the metadata by name. */
 static void read_options(fixture *f)
 {
@@ -130,6 +136,8 @@ void check_gradients(const fixture *f, const char *prefix)
             float *want = test_tensor(f->st, name, NULL), *got = read_gradient(f, i);
             double size = norm_of(want, t->count), d = test_difference(got, want, t->count, 1e-4 * largest);
             largest = size > largest ? size : largest;
+            if (pass)
+                seen(f, "gradient", d);
             ck_assert_msg(!pass || d <= GRADIENTS, "%s: %s differs by %.3g (norm %.3g)", f->variant, name, d, size);
             free(want);
             free(got);
@@ -154,6 +162,7 @@ void check_training(fixture *f)
             free(rates);
         }
         double loss = run_batch(f, step, epoch, NULL), d = fabs(loss - (double)losses[step]) / fabs((double)losses[step]);
+        seen(f, "loss", d);
         ck_assert_msg(d <= LOSSES, "%s: loss of step %d is %.8g, reference %.8g (%.3g)", f->variant, step, loss, (double)losses[step], d);
         ck_ok(ammpli_optimizer_step(o));
     }
@@ -164,6 +173,7 @@ void check_training(fixture *f)
         float *want = test_tensor(f->st, name, NULL), *got = malloc((size_t)t->count * sizeof *got);
         ck_ok(ammpli_prompt_read(f->prompt, i, got));
         double d = test_difference(got, want, t->count, 1e-30);
+        seen(f, "final", d);
         ck_assert_msg(d <= FINALS, "%s: final %s differs by %.3g", f->variant, t->name, d);
         free(want);
         free(got);

@@ -34,6 +34,8 @@ void close_fixture(fixture *f);
 double run_batch(fixture *f, int step, int epoch, float *logits);
 float *read_gradient(const fixture *f, size_t tensor); /* the caller frees it */
 double norm_of(const float *x, int64_t n);
+/* Prints a deviation as a TAP comment where AMMPL_TEST_SHOW is set: what the tolerances stand on. */
+void seen(const fixture *f, const char *what, double deviation);
 /* Fails the test unless every gradient is the golden's PREFIX.NAME to GRADIENTS of its size (at least 1e-4 of the largest one's). */
 void check_gradients(const fixture *f, const char *prefix);
 /* The golden's 12 updates: every rate, every loss, the final tensors. */

@@ -20,6 +20,7 @@ static void check_logits(const fixture *f, const float *got, const char *name, i
 {
     float *want = test_tensor(f->st, name, NULL);
     double d = test_difference(got, want, n, 1e-30);
+    seen(f, "logits", d);
     ck_assert_msg(d <= tolerance, "%s: %s differs by %.3g", f->variant, name, d);
     free(want);
 }
