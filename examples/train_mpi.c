@@ -61,8 +61,8 @@ struct run {
     size_t count, side, numbers; /* pictures, R, learned numbers in all tensors */
     int64_t epochs, batch, seed, shuffle;
     bool augment;
-    int32_t *order;             /* [count] of the epoch */
-    float *pixels;              /* this rank's part of a batch */
+    int32_t *order; /* [count] of the epoch */
+    float *pixels;  /* this rank's part of a batch */
     int32_t *label;
     uint32_t *id;
     float *gradient, *summed; /* [numbers], all tensors one behind the other */
@@ -172,7 +172,8 @@ static int64_t load(struct run *r, size_t from, size_t n, uint32_t step)
         r->id[k] = (uint32_t)ammpl_dataset_image_id(r->data, item);
         if (!done(ammpl_dataset_load_image(r->data, item, &picture)))
             return -1;
-        bool ok = done(r->augment ? ammpl_model_augment(r->model, picture, (uint64_t)r->seed, r->id[k], step, r->pixels + k * size, size)
+        bool ok = done(r->augment ? ammpl_model_augment(r->model, picture, (uint64_t)r->seed, r->id[k], step,
+                                                        r->pixels + k * size, size)
                                   : ammpl_model_preprocess(r->model, picture, r->pixels + k * size, size));
         ammpl_image_destroy(picture);
         if (!ok)
@@ -212,8 +213,14 @@ static bool each_tensor(struct run *r, tensor_fn fn, float *all_values)
 static bool own_gradients(struct run *r, size_t from, size_t n, uint32_t step, double *loss)
 {
     int64_t mine = load(r, from, n, step);
-    ammpl_batch batch = {.struct_size = sizeof batch, .n = (size_t)mine, .pixels = r->pixels, .label = r->label, .image_id = r->id,
-                         .seed = (uint64_t)r->seed, .step = step, .weight = 1.0 / (double)n};
+    ammpl_batch batch = {.struct_size = sizeof batch,
+                         .n = (size_t)mine,
+                         .pixels = r->pixels,
+                         .label = r->label,
+                         .image_id = r->id,
+                         .seed = (uint64_t)r->seed,
+                         .step = step,
+                         .weight = 1.0 / (double)n};
     *loss = 0;
     return mine >= 0 && done(ammpl_prompt_zero_gradients(r->prompt)) &&
            (mine == 0 || done(ammpl_session_accumulate(r->session, r->prompt, &batch, loss, NULL))) &&
@@ -236,7 +243,8 @@ static bool train(struct run *r)
     uint32_t step = 0;
     for (int64_t epoch = 0; epoch < r->epochs; epoch++) {
         double sum = 0;
-        if (!all(r->shuffle == 0 || done(ammpl_dataset_shuffle(r->data, (uint64_t)r->seed, (uint32_t)epoch, r->order, r->count))))
+        if (!all(r->shuffle == 0 ||
+                 done(ammpl_dataset_shuffle(r->data, (uint64_t)r->seed, (uint32_t)epoch, r->order, r->count))))
             return false;
         for (size_t from = 0; from < r->count; from += (size_t)r->batch, step++) {
             size_t left = r->count - from, n = left < (size_t)r->batch ? left : (size_t)r->batch;
@@ -246,7 +254,8 @@ static bool train(struct run *r)
             sum += loss * (double)n;
         }
         if (rank == 0)
-            printf("epoch %lld of %lld: loss %.6f\n", (long long)epoch + 1, (long long)r->epochs, sum / (double)r->count);
+            printf("epoch %lld of %lld: loss %.6f\n", (long long)epoch + 1, (long long)r->epochs,
+                   sum / (double)r->count);
     }
     return true;
 }
