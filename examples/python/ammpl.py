@@ -43,7 +43,7 @@ class TensorInfo(ctypes.Structure):
 class Batch(ctypes.Structure):
     _fields_ = [("struct_size", c_uint32), ("reserved", c_uint32), ("n", c_size_t), ("pixels", c_void_p), ("label", c_void_p),
                 ("image_id", c_void_p), ("seed", c_uint64), ("step", c_uint32), ("reserved2", c_uint32), ("weight", c_double),
-                ("features", c_void_p)]
+                ("features", c_void_p), ("epoch", c_int64), ("aux_weight", c_double)]
 
 
 class Metrics(ctypes.Structure):
@@ -551,7 +551,7 @@ class Session(_Handle):
         e = np.exp(logits - logits.max(axis=1, keepdims=True))
         return e / e.sum(axis=1, keepdims=True)
 
-    def accumulate(self, prompt, pixels, labels, image_ids=None, seed=1, step=0, weight=0.0):
+    def accumulate(self, prompt, pixels, labels, image_ids=None, seed=1, step=0, epoch=0, weight=0.0):
         """Adds a batch's gradients to the prompt's; (loss, logits [n, C]).  weight 0 means 1/n."""
         pixels = self._pixels(pixels)
         labels = np.ascontiguousarray(labels, np.int32)
@@ -559,7 +559,7 @@ class Session(_Handle):
         if labels.shape != (len(pixels),) or (ids is not None and ids.shape != labels.shape):
             raise ArgumentError(E_SHAPE, f"{len(pixels)} pictures with labels {labels.shape}")
         batch = Batch(struct_size=ctypes.sizeof(Batch), n=len(pixels), pixels=_pointer(pixels), label=_pointer(labels),
-                      image_id=_pointer(ids), seed=seed, step=step, weight=weight)
+                      image_id=_pointer(ids), seed=seed, step=step, epoch=epoch, weight=weight)
         logits = np.empty((len(pixels), len(prompt.class_names)), np.float32)
         loss = c_double()
         _check(_lib.ammpl_session_accumulate(self, prompt, byref(batch), byref(loss), _pointer(logits)))

@@ -22,6 +22,7 @@ pub struct Batch<'a> {
     pub image_ids: &'a [u32],
     pub seed: u64,
     pub step: u32,
+    pub epoch: i64,
     /// Of loss and gradients; 0 means 1/n.
     pub weight: f64,
 }
@@ -102,7 +103,7 @@ impl Session {
         raw.pixels = batch.pixels.as_ptr();
         raw.label = batch.labels.as_ptr();
         raw.image_id = if batch.image_ids.is_empty() { ptr::null() } else { batch.image_ids.as_ptr() };
-        (raw.seed, raw.step, raw.weight) = (batch.seed, batch.step, batch.weight);
+        (raw.seed, raw.step, raw.epoch, raw.weight) = (batch.seed, batch.step, batch.epoch, batch.weight);
         let mut loss = 0.0;
         check(unsafe { sys::ammpl_session_accumulate(self.raw, prompt.raw, &raw, &mut loss, ptr::null_mut()) })?;
         Ok(loss)
