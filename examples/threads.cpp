@@ -9,14 +9,16 @@
 #include <functional>
 #include <thread>
 
-namespace {
+namespace
+{
 
 using rows = std::vector<std::vector<float>>;
 
 // What a thread does: takes the next picture until none is left.  Decoding and preprocessing read the context and the model,
 // which is allowed from any thread; only the session is the thread's own.
 void classify(const ammpl::context &ctx, const ammpl::model &clip, const ammpl::prompt &prompt,
-              const std::vector<std::string> &paths, std::atomic<std::size_t> &next, rows &logits, std::exception_ptr &failure)
+              const std::vector<std::string> &paths, std::atomic<std::size_t> &next, rows &logits,
+              std::exception_ptr &failure)
 {
     try {
         ammpl::session session = ammpl::session::create(clip);
@@ -28,16 +30,16 @@ void classify(const ammpl::context &ctx, const ammpl::model &clip, const ammpl::
     }
 }
 
-rows classify_with(std::size_t threads, const ammpl::context &ctx, const ammpl::model &clip, const ammpl::prompt &prompt,
-                   const std::vector<std::string> &paths)
+rows classify_with(std::size_t threads, const ammpl::context &ctx, const ammpl::model &clip,
+                   const ammpl::prompt &prompt, const std::vector<std::string> &paths)
 {
     rows logits(paths.size());
     std::atomic<std::size_t> next(0);
     std::vector<std::exception_ptr> failure(threads);
     std::vector<std::thread> thread;
     for (std::size_t k = 0; k < threads; k++)
-        thread.emplace_back(classify, std::cref(ctx), std::cref(clip), std::cref(prompt), std::cref(paths), std::ref(next),
-                            std::ref(logits), std::ref(failure[k]));
+        thread.emplace_back(classify, std::cref(ctx), std::cref(clip), std::cref(prompt), std::cref(paths),
+                            std::ref(next), std::ref(logits), std::ref(failure[k]));
     for (std::thread &t : thread)
         t.join();
     for (const std::exception_ptr &f : failure)
@@ -72,7 +74,8 @@ int main(int argc, char **argv)
         return 2;
     }
     try {
-        return run(argv[1], argv[2], static_cast<std::size_t>(threads), std::vector<std::string>(argv + 4, argv + argc));
+        return run(argv[1], argv[2], static_cast<std::size_t>(threads),
+                   std::vector<std::string>(argv + 4, argv + argc));
     } catch (const std::exception &e) {
         std::fprintf(stderr, "threads: %s\n", e.what());
         return 1;

@@ -59,10 +59,10 @@ struct run {
     ammpl_optimizer *optimizer;
     ammpl_method method;
     size_t count, side, numbers; /* pictures, R, learned numbers in all tensors */
-    int64_t epochs, batch, seed, shuffle;
-    bool augment;
-    int32_t *order;             /* [count] of the epoch */
-    float *pixels;              /* this rank's part of a batch */
+    int64_t epochs, batch, seed;
+    bool shuffle, augment;
+    int32_t *order; /* [count] of the epoch */
+    float *pixels;  /* this rank's part of a batch */
     int32_t *label;
     uint32_t *id;
     float *gradient, *summed; /* [numbers], all tensors one behind the other */
@@ -93,17 +93,31 @@ static bool read_options(struct run *r, char **option)
                                               : ammpl_config_set_text(r->config, name, equals + 1)))
             return false;
     }
-    int64_t accumulate;
-    const char *augment;
-    if (!done(ammpl_config_get_int(r->config, AMMPL_OPT_EPOCHS, &r->epochs)) ||
-        !done(ammpl_config_get_int(r->config, AMMPL_OPT_BATCH, &r->batch)) ||
-        !done(ammpl_config_get_int(r->config, AMMPL_OPT_SEED, &r->seed)) ||
-        !done(ammpl_config_get_int(r->config, AMMPL_OPT_SHUFFLE, &r->shuffle)) ||
-        !done(ammpl_config_get_int(r->config, AMMPL_OPT_ACCUMULATE, &accumulate)) ||
-        !done(ammpl_config_get_string(r->config, AMMPL_OPT_AUGMENT, &augment)))
+    return true;
+}
+
+/* The option in force in a run of the library's own, which knows the method's published settings. */
+static const char *in_force(const ammpl_trainer *t, const char *name)
+{
+    const char *value = ammpl_trainer_option(t, name);
+    return value ? value : "";
+}
+
+static bool settle_options(struct run *r)
+{
+    ammpl_trainer *t;
+    if (!done(ammpl_trainer_create(r->session, r->prompt, r->data, r->config, &t)))
         return false;
-    r->augment = strcmp(augment, "none") != 0;
-    return accumulate == 1 || fail("accumulate is not for train_mpi: take a larger batch");
+    r->epochs = strtoll(in_force(t, "epochs"), NULL, 10);
+    r->batch = strtoll(in_force(t, "batch"), NULL, 10);
+    r->seed = strtoll(in_force(t, "seed"), NULL, 10);
+    r->shuffle = strcmp(in_force(t, "shuffle"), "false") != 0;
+    r->augment = strcmp(in_force(t, "augment"), "none") != 0;
+    bool alike = strcmp(in_force(t, "accumulate"), "1") == 0 && strcmp(in_force(t, "drop_last"), "false") == 0;
+    ammpl_trainer_destroy(t);
+    return (alike || fail("train_mpi does without accumulate and drop_last")) &&
+           done(ammpl_config_set_int(r->config, AMMPL_OPT_EPOCHS, r->epochs)) &&
+           done(ammpl_optimizer_create(r->prompt, r->config, &r->optimizer));
 }
 
 static bool prepare(struct run *r, char **argv)
@@ -122,8 +136,7 @@ static bool prepare(struct run *r, char **argv)
     for (size_t i = 0; i < classes; i++)
         name[i] = ammpl_dataset_class_name(r->data, i);
     if (!done(ammpl_prompt_create(r->model, r->method, name, classes, r->config, &r->prompt)) ||
-        !done(ammpl_session_create(r->model, r->config, &r->session)) ||
-        !done(ammpl_optimizer_create(r->prompt, r->config, &r->optimizer)) ||
+        !done(ammpl_session_create(r->model, r->config, &r->session)) || !settle_options(r) ||
         !done(ammpl_model_get_int(r->model, AMMPL_QUERY_IMAGE_SIZE, &side)))
         return false;
     r->side = (size_t)side;
@@ -172,7 +185,8 @@ static int64_t load(struct run *r, size_t from, size_t n, uint32_t step)
         r->id[k] = (uint32_t)ammpl_dataset_image_id(r->data, item);
         if (!done(ammpl_dataset_load_image(r->data, item, &picture)))
             return -1;
-        bool ok = done(r->augment ? ammpl_model_augment(r->model, picture, (uint64_t)r->seed, r->id[k], step, r->pixels + k * size, size)
+        bool ok = done(r->augment ? ammpl_model_augment(r->model, picture, (uint64_t)r->seed, r->id[k], step,
+                                                        r->pixels + k * size, size)
                                   : ammpl_model_preprocess(r->model, picture, r->pixels + k * size, size));
         ammpl_image_destroy(picture);
         if (!ok)
@@ -208,45 +222,71 @@ static bool each_tensor(struct run *r, tensor_fn fn, float *all_values)
     return true;
 }
 
-/* Gradients of this rank's part of a batch of n, where it has one; weight 1/n makes the parts add up to the batch's mean. */
-static bool own_gradients(struct run *r, size_t from, size_t n, uint32_t step, double *loss)
+/* DPT's auxiliary loss is a mean over the rows of the whole batch: how many this rank's pictures have. */
+static bool own_rows(struct run *r, int64_t mine, long long *rows)
 {
-    int64_t mine = load(r, from, n, step);
-    ammpl_batch batch = {.struct_size = sizeof batch, .n = (size_t)mine, .pixels = r->pixels, .label = r->label, .image_id = r->id,
-                         .seed = (uint64_t)r->seed, .step = step, .weight = 1.0 / (double)n};
+    size_t count = 0;
+    bool ok =
+        mine <= 0 || done(ammpl_session_aux_rows(r->session, r->prompt, r->pixels, r->label, (size_t)mine, &count));
+    *rows = (long long)count;
+    return mine >= 0 && ok;
+}
+
+/* Gradients of this rank's `mine` pictures, which may be none; weight 1/n makes the parts add up to the batch's mean. */
+static bool own_gradients(struct run *r, int64_t mine, ammpl_batch *batch, double *loss)
+{
+    batch->n = (size_t)mine;
+    batch->pixels = r->pixels;
+    batch->label = r->label;
+    batch->image_id = r->id;
+    batch->seed = (uint64_t)r->seed;
     *loss = 0;
-    return mine >= 0 && done(ammpl_prompt_zero_gradients(r->prompt)) &&
-           (mine == 0 || done(ammpl_session_accumulate(r->session, r->prompt, &batch, loss, NULL))) &&
+    return done(ammpl_prompt_zero_gradients(r->prompt)) &&
+           (mine == 0 || done(ammpl_session_accumulate(r->session, r->prompt, batch, loss, NULL))) &&
            each_tensor(r, read_gradient, r->gradient);
 }
 
-static bool train_step(struct run *r, size_t from, size_t n, int64_t epoch, uint32_t step, double *loss)
+/* The n pictures from order[from] on, as step `step` of `steps`. */
+static bool train_step(struct run *r, size_t from, size_t n, int64_t epoch, int64_t step, int64_t steps, double *loss)
 {
-    double mine;
-    if (!all(own_gradients(r, from, n, step, &mine)))
+    int64_t mine = load(r, from, n, (uint32_t)step);
+    long long own = 0, rows = 0;
+    if (!all(own_rows(r, mine, &own)))
+        return false;
+    MPI_Allreduce(&own, &rows, 1, MPI_LONG_LONG, MPI_SUM, MPI_COMM_WORLD);
+    ammpl_batch batch = {.struct_size = sizeof batch,
+                         .step = (uint32_t)step,
+                         .epoch = epoch,
+                         .weight = 1.0 / (double)n,
+                         .aux_weight = rows > 0 ? 1.0 / (double)rows : 0};
+    double part;
+    if (!all(own_gradients(r, mine, &batch, &part)))
         return false;
     MPI_Allreduce(r->gradient, r->summed, (int)r->numbers, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD);
-    MPI_Allreduce(&mine, loss, 1, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD);
-    return all(each_tensor(r, write_gradient, r->summed) && done(ammpl_optimizer_set_epoch(r->optimizer, epoch)) &&
+    MPI_Allreduce(&part, loss, 1, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD);
+    return all(each_tensor(r, write_gradient, r->summed) &&
+               done(ammpl_optimizer_set_step(r->optimizer, epoch, step, steps)) &&
                done(ammpl_optimizer_step(r->optimizer)));
 }
 
 static bool train(struct run *r)
 {
-    uint32_t step = 0;
+    int64_t step = 0, steps = r->epochs * (((int64_t)r->count + r->batch - 1) / r->batch);
     for (int64_t epoch = 0; epoch < r->epochs; epoch++) {
         double sum = 0;
-        if (!all(r->shuffle == 0 || done(ammpl_dataset_shuffle(r->data, (uint64_t)r->seed, (uint32_t)epoch, r->order, r->count))))
+        if (!all(!r->shuffle ||
+                 done(ammpl_dataset_shuffle(r->data, (uint64_t)r->seed, (uint32_t)epoch, r->order, r->count))))
             return false;
         for (size_t from = 0; from < r->count; from += (size_t)r->batch, step++) {
             size_t left = r->count - from, n = left < (size_t)r->batch ? left : (size_t)r->batch;
             double loss;
-            if (!train_step(r, from, n, epoch, step, &loss))
+            if (!train_step(r, from, n, epoch, step, steps, &loss))
                 return false;
             sum += loss * (double)n;
         }
         if (rank == 0)
-            printf("epoch %lld of %lld: loss %.6f\n", (long long)epoch + 1, (long long)r->epochs, sum / (double)r->count);
+            printf("epoch %lld of %lld: loss %.6f\n", (long long)epoch + 1, (long long)r->epochs,
+                   sum / (double)r->count);
     }
     return true;
 }

@@ -16,6 +16,8 @@ fn main() {
                 println!("cargo:rustc-link-search=native={}", flag.trim_start_matches("-L"));
             }
         }
-        _ => panic!("libammpl is not found: install it so that pkg-config knows ammpl, or set AMMPL_LIB_DIR to its folder"),
+        _ => panic!(
+            "libammpl is not found: install it so that pkg-config knows ammpl, or set AMMPL_LIB_DIR to its folder"
+        ),
     }
 }

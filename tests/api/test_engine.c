@@ -27,7 +27,8 @@ static ammpl_prompt *fresh(world *w, const ammpl_config *cfg)
 }
 
 /* Items first, first + stride, ... of the n in `item`, as one batch of weight 1/n. */
-static double accumulate(world *w, ammpl_prompt *p, const int32_t *item, size_t n, size_t first, size_t stride, uint32_t step)
+static double accumulate(world *w, ammpl_prompt *p, const int32_t *item, size_t n, size_t first, size_t stride,
+                         uint32_t step)
 {
     static float pixels[BATCH * PIXELS];
     int32_t label[BATCH];
@@ -42,8 +43,14 @@ static double accumulate(world *w, ammpl_prompt *p, const int32_t *item, size_t 
         ammpl_image_destroy(img);
     }
     double loss = 0;
-    ammpl_batch batch = {.struct_size = sizeof batch, .n = k, .pixels = pixels, .label = label, .image_id = id, .seed = SEED,
-                         .step = step, .weight = 1.0 / (double)n};
+    ammpl_batch batch = {.struct_size = sizeof batch,
+                         .n = k,
+                         .pixels = pixels,
+                         .label = label,
+                         .image_id = id,
+                         .seed = SEED,
+                         .step = step,
+                         .weight = 1.0 / (double)n};
     if (k > 0)
         ck_done(ammpl_session_accumulate(w->session, p, &batch, &loss, NULL));
     return loss;

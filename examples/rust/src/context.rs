@@ -45,7 +45,11 @@ impl Builder {
     }
 
     /// Messages of at least `min` (`sys::AMMPL_LEVEL_*`) go to `log`, from any thread.
-    pub fn log(mut self, min: sys::ammpl_level, log: impl Fn(sys::ammpl_level, &str) + Send + Sync + 'static) -> Builder {
+    pub fn log(
+        mut self,
+        min: sys::ammpl_level,
+        log: impl Fn(sys::ammpl_level, &str) + Send + Sync + 'static,
+    ) -> Builder {
         self.log = Some((min, Box::new(log)));
         self
     }
@@ -111,7 +115,8 @@ impl Config {
 
     /// Any option by name, its value as text.
     pub fn set(&mut self, name: &str, value: &str) -> Result<()> {
-        check(unsafe { sys::ammpl_config_set_text(self.raw, c_string(name)?.as_ptr(), c_string(value)?.as_ptr()) }).map(drop)
+        check(unsafe { sys::ammpl_config_set_text(self.raw, c_string(name)?.as_ptr(), c_string(value)?.as_ptr()) })
+            .map(drop)
     }
 
     pub fn set_int(&mut self, id: sys::ammpl_option, value: i64) -> Result<()> {

@@ -31,7 +31,9 @@ impl Image {
     /// The bytes of a JPEG or PNG file.
     pub fn decode(ctx: &Context, bytes: &[u8]) -> Result<Image> {
         let mut raw = ptr::null_mut();
-        check(unsafe { sys::ammpl_image_load_memory(ctx.shared.raw, bytes.as_ptr() as *const c_void, bytes.len(), &mut raw) })?;
+        check(unsafe {
+            sys::ammpl_image_load_memory(ctx.shared.raw, bytes.as_ptr() as *const c_void, bytes.len(), &mut raw)
+        })?;
         Ok(Image { raw, _shared: ctx.shared.clone() })
     }
 
@@ -84,16 +86,22 @@ impl Dataset {
     /// One folder per class; `part` is "train", "val" or "test".
     pub fn open_folder(ctx: &Context, dir: &str, part: &str) -> Result<Dataset> {
         let mut raw = ptr::null_mut();
-        check(unsafe { sys::ammpl_dataset_open_folder(ctx.shared.raw, c_string(dir)?.as_ptr(), c_string(part)?.as_ptr(), &mut raw) })?;
+        check(unsafe {
+            sys::ammpl_dataset_open_folder(ctx.shared.raw, c_string(dir)?.as_ptr(), c_string(part)?.as_ptr(), &mut raw)
+        })?;
         Ok(Dataset { raw, shared: ctx.shared.clone() })
     }
 
     pub fn add_image(&mut self, image: &Image, label: usize) -> Result<()> {
-        check(unsafe { sys::ammpl_dataset_add_image(self.raw, image.raw, i32::try_from(label).unwrap_or(-1)) }).map(drop)
+        check(unsafe { sys::ammpl_dataset_add_image(self.raw, image.raw, i32::try_from(label).unwrap_or(-1)) })
+            .map(drop)
     }
 
     pub fn add_file(&mut self, path: &str, label: usize) -> Result<()> {
-        check(unsafe { sys::ammpl_dataset_add_file(self.raw, c_string(path)?.as_ptr(), i32::try_from(label).unwrap_or(-1)) }).map(drop)
+        check(unsafe {
+            sys::ammpl_dataset_add_file(self.raw, c_string(path)?.as_ptr(), i32::try_from(label).unwrap_or(-1))
+        })
+        .map(drop)
     }
 
     pub fn len(&self) -> usize {

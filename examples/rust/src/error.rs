@@ -37,10 +37,8 @@ pub(crate) unsafe fn text(pointer: *const c_char) -> Option<String> {
 
 /// A string as C wants it.  One that holds a NUL byte is no argument that C could see whole.
 pub(crate) fn c_string(text: &str) -> Result<CString> {
-    CString::new(text).map_err(|_| Error {
-        status: sys::AMMPL_E_ARGUMENT,
-        message: format!("{text:?} has a NUL byte in it"),
-    })
+    CString::new(text)
+        .map_err(|_| Error { status: sys::AMMPL_E_ARGUMENT, message: format!("{text:?} has a NUL byte in it") })
 }
 
 /// Strings, and the list of pointers to them that lives as long as they do.

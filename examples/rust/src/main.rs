@@ -47,7 +47,8 @@ fn run(clip: &str, photos: &str, out: &str) -> ammpl::Result<()> {
                         .step_by(2)
                         .map(|i| {
                             let logits = session.predict(prompt, &model.preprocess(&test.load_image(i)?)?)?;
-                            let best = (0..logits.len()).fold(0, |best, c| if logits[c] > logits[best] { c } else { best });
+                            let best =
+                                (0..logits.len()).fold(0, |best, c| if logits[c] > logits[best] { c } else { best });
                             Ok((i, best))
                         })
                         .collect()

@@ -26,7 +26,9 @@ impl Model {
     pub fn load(ctx: &Context, path: &str, config: Option<&Config>) -> Result<Model> {
         let mut raw = ptr::null_mut();
         let path = c_string(path)?;
-        check(unsafe { sys::ammpl_model_load_file(ctx.shared.raw, ptr::null(), path.as_ptr(), raw_config(config), &mut raw) })?;
+        check(unsafe {
+            sys::ammpl_model_load_file(ctx.shared.raw, ptr::null(), path.as_ptr(), raw_config(config), &mut raw)
+        })?;
         Ok(Model { raw, shared: ctx.shared.clone() })
     }
 

@@ -32,18 +32,32 @@ impl Drop for Prompt {
 
 impl Prompt {
     /// At its initial values; `method` is one of `sys::AMMPL_METHOD_*`.
-    pub fn new<S: AsRef<str>>(model: &Model, method: sys::ammpl_method, class_names: &[S], config: Option<&Config>) -> Result<Prompt> {
+    pub fn new<S: AsRef<str>>(
+        model: &Model,
+        method: sys::ammpl_method,
+        class_names: &[S],
+        config: Option<&Config>,
+    ) -> Result<Prompt> {
         let names = Strings::new(class_names)?;
         let mut raw = ptr::null_mut();
         check(unsafe {
-            sys::ammpl_prompt_create(model.raw, method, names.list.as_ptr(), names.list.len(), raw_config(config), &mut raw)
+            sys::ammpl_prompt_create(
+                model.raw,
+                method,
+                names.list.as_ptr(),
+                names.list.len(),
+                raw_config(config),
+                &mut raw,
+            )
         })?;
         Ok(Prompt { raw, _shared: model.shared.clone() })
     }
 
     pub fn load(model: &Model, path: &str, config: Option<&Config>) -> Result<Prompt> {
         let mut raw = ptr::null_mut();
-        check(unsafe { sys::ammpl_prompt_load_file(model.raw, c_string(path)?.as_ptr(), raw_config(config), &mut raw) })?;
+        check(unsafe {
+            sys::ammpl_prompt_load_file(model.raw, c_string(path)?.as_ptr(), raw_config(config), &mut raw)
+        })?;
         Ok(Prompt { raw, _shared: model.shared.clone() })
     }
 
@@ -96,7 +110,8 @@ impl Prompt {
 
     fn find(&self, name: &str) -> Result<usize> {
         let i = unsafe { sys::ammpl_prompt_tensor_find(self.raw, c_string(name)?.as_ptr()) };
-        usize::try_from(i).map_err(|_| Error { status: sys::AMMPL_E_RANGE, message: format!("the prompt has no tensor {name}") })
+        usize::try_from(i)
+            .map_err(|_| Error { status: sys::AMMPL_E_RANGE, message: format!("the prompt has no tensor {name}") })
     }
 
     fn describe(&self, i: usize) -> Result<TensorInfo> {
@@ -148,7 +163,10 @@ impl Optimizer {
     /// One update from the gradients of the prompt that it was made for.
     pub fn step(&mut self, prompt: &mut Prompt) -> Result<()> {
         if !ptr::eq(prompt.raw, self.prompt) {
-            return Err(Error { status: sys::AMMPL_E_ARGUMENT, message: "the optimizer was made for another prompt".into() });
+            return Err(Error {
+                status: sys::AMMPL_E_ARGUMENT,
+                message: "the optimizer was made for another prompt".into(),
+            });
         }
         check(unsafe { sys::ammpl_optimizer_step(self.raw) }).map(drop)
     }

@@ -22,6 +22,7 @@ pub struct Batch<'a> {
     pub image_ids: &'a [u32],
     pub seed: u64,
     pub step: u32,
+    pub epoch: i64,
     /// Of loss and gradients; 0 means 1/n.
     pub weight: f64,
 }
@@ -54,7 +55,13 @@ impl Session {
         let texts = Strings::new(texts)?;
         let mut out = vec![0.0; texts.list.len() * self.embed];
         check(unsafe {
-            sys::ammpl_session_encode_texts(self.raw, texts.list.as_ptr(), texts.list.len(), out.as_mut_ptr(), out.len())
+            sys::ammpl_session_encode_texts(
+                self.raw,
+                texts.list.as_ptr(),
+                texts.list.len(),
+                out.as_mut_ptr(),
+                out.len(),
+            )
         })?;
         Ok(out)
     }
@@ -64,7 +71,9 @@ impl Session {
         let n = self.pictures(pixels)?;
         let prompt = prompt.map_or(ptr::null(), |p| p.raw as *const _);
         let mut out = vec![0.0; n * self.embed];
-        check(unsafe { sys::ammpl_session_encode_images(self.raw, prompt, pixels.as_ptr(), n, out.as_mut_ptr(), out.len()) })?;
+        check(unsafe {
+            sys::ammpl_session_encode_images(self.raw, prompt, pixels.as_ptr(), n, out.as_mut_ptr(), out.len())
+        })?;
         Ok(out)
     }
 
@@ -72,7 +81,9 @@ impl Session {
     pub fn predict(&mut self, prompt: &Prompt, pixels: &[f32]) -> Result<Vec<f32>> {
         let n = self.pictures(pixels)?;
         let mut logits = vec![0.0; n * prompt.class_count()];
-        check(unsafe { sys::ammpl_session_predict(self.raw, prompt.raw, pixels.as_ptr(), n, logits.as_mut_ptr(), logits.len()) })?;
+        check(unsafe {
+            sys::ammpl_session_predict(self.raw, prompt.raw, pixels.as_ptr(), n, logits.as_mut_ptr(), logits.len())
+        })?;
         Ok(logits)
     }
 
@@ -80,7 +91,11 @@ impl Session {
     pub fn accumulate(&mut self, prompt: &mut Prompt, batch: &Batch) -> Result<f64> {
         let n = self.pictures(batch.pixels)?;
         if batch.labels.len() != n || !(batch.image_ids.is_empty() || batch.image_ids.len() == n) {
-            return Err(argument(format!("{n} pictures, {} labels and {} ids", batch.labels.len(), batch.image_ids.len())));
+            return Err(argument(format!(
+                "{n} pictures, {} labels and {} ids",
+                batch.labels.len(),
+                batch.image_ids.len()
+            )));
         }
         let mut raw: sys::ammpl_batch = unsafe { std::mem::zeroed() };
         raw.struct_size = size_of::<sys::ammpl_batch>() as u32;
@@ -88,7 +103,7 @@ impl Session {
         raw.pixels = batch.pixels.as_ptr();
         raw.label = batch.labels.as_ptr();
         raw.image_id = if batch.image_ids.is_empty() { ptr::null() } else { batch.image_ids.as_ptr() };
-        (raw.seed, raw.step, raw.weight) = (batch.seed, batch.step, batch.weight);
+        (raw.seed, raw.step, raw.epoch, raw.weight) = (batch.seed, batch.step, batch.epoch, batch.weight);
         let mut loss = 0.0;
         check(unsafe { sys::ammpl_session_accumulate(self.raw, prompt.raw, &raw, &mut loss, ptr::null_mut()) })?;
         Ok(loss)
@@ -103,20 +118,34 @@ impl Session {
         mut go_on: impl FnMut(&Progress) -> bool,
     ) -> Result<Outcome> {
         let mut callback = Callback::new(&mut go_on);
-        let status = unsafe { sys::ammpl_train(self.raw, prompt.raw, data.raw, raw_config(config), Some(run), callback.user()) };
+        let status =
+            unsafe { sys::ammpl_train(self.raw, prompt.raw, data.raw, raw_config(config), Some(run), callback.user()) };
         let result = check(status); // before the callback can change this thread's sentence
         callback.finish();
         Ok(if result? == sys::AMMPL_CANCELLED { Outcome::Cancelled } else { Outcome::Done })
     }
 
     /// Accuracy on a data set with the prompt's classes, and the class of each picture (-1: skipped).
-    pub fn evaluate(&mut self, prompt: &Prompt, data: &Dataset, config: Option<&Config>) -> Result<(Metrics, Vec<i32>)> {
+    pub fn evaluate(
+        &mut self,
+        prompt: &Prompt,
+        data: &Dataset,
+        config: Option<&Config>,
+    ) -> Result<(Metrics, Vec<i32>)> {
         let mut metrics: Metrics = unsafe { std::mem::zeroed() };
         metrics.struct_size = size_of::<Metrics>() as u32;
         let mut predicted = vec![-1; data.len()];
         check(unsafe {
-            sys::ammpl_session_evaluate(self.raw, prompt.raw, data.raw, raw_config(config), None, ptr::null_mut(),
-                                        predicted.as_mut_ptr(), &mut metrics)
+            sys::ammpl_session_evaluate(
+                self.raw,
+                prompt.raw,
+                data.raw,
+                raw_config(config),
+                None,
+                ptr::null_mut(),
+                predicted.as_mut_ptr(),
+                &mut metrics,
+            )
         })?;
         Ok((metrics, predicted))
     }

@@ -77,6 +77,14 @@ pub const AMMPL_E_MODEL: i32 = -18;
 pub const AMMPL_E_IMAGE: i32 = -19;
 pub const AMMPL_E_INTERNAL: i32 = -100;
 pub const AMMPL_METHOD_ZEROSHOT: i32 = 0;
+pub const AMMPL_METHOD_COOP: i32 = 1;
+pub const AMMPL_METHOD_COCOOP: i32 = 2;
+pub const AMMPL_METHOD_VP: i32 = 3;
+pub const AMMPL_METHOD_VPT: i32 = 4;
+pub const AMMPL_METHOD_DLP: i32 = 5;
+pub const AMMPL_METHOD_IVLP: i32 = 6;
+pub const AMMPL_METHOD_MAPLE: i32 = 7;
+pub const AMMPL_METHOD_DPT: i32 = 8;
 pub const AMMPL_METHOD_AMMPL: i32 = 9;
 pub const AMMPL_LEVEL_DEBUG: i32 = 10;
 pub const AMMPL_LEVEL_INFO: i32 = 20;
@@ -88,8 +96,23 @@ pub const AMMPL_OPT_ACTIVATION: i32 = 141;
 pub const AMMPL_OPT_TOWERS: i32 = 142;
 pub const AMMPL_OPT_N_CTX: i32 = 200;
 pub const AMMPL_OPT_CTX_INIT: i32 = 201;
+pub const AMMPL_OPT_POSITION: i32 = 202;
+pub const AMMPL_OPT_CLASS_SPECIFIC: i32 = 203;
+pub const AMMPL_OPT_N_CTX_VISION: i32 = 210;
+pub const AMMPL_OPT_DEPTH_VISION: i32 = 211;
+pub const AMMPL_OPT_VARIANT: i32 = 212;
+pub const AMMPL_OPT_DEPTH_TEXT: i32 = 213;
+pub const AMMPL_OPT_DEPTH: i32 = 214;
 pub const AMMPL_OPT_TEMPLATE: i32 = 220;
 pub const AMMPL_OPT_EVAL_SEED: i32 = 221;
+pub const AMMPL_OPT_KIND: i32 = 300;
+pub const AMMPL_OPT_PROMPT_SIZE: i32 = 301;
+pub const AMMPL_OPT_BOTTOM_LIMIT: i32 = 400;
+pub const AMMPL_OPT_TOP_K: i32 = 401;
+pub const AMMPL_OPT_GUIDANCE_EPOCHS: i32 = 402;
+pub const AMMPL_OPT_AUX_WEIGHT: i32 = 403;
+pub const AMMPL_OPT_LR_TEXT: i32 = 404;
+pub const AMMPL_OPT_WARMUP_EPOCHS_TEXT: i32 = 405;
 pub const AMMPL_OPT_OPTIMIZER: i32 = 500;
 pub const AMMPL_OPT_LR: i32 = 501;
 pub const AMMPL_OPT_MOMENTUM: i32 = 502;
@@ -100,6 +123,8 @@ pub const AMMPL_OPT_EPSILON: i32 = 506;
 pub const AMMPL_OPT_SCHEDULE: i32 = 520;
 pub const AMMPL_OPT_WARMUP_EPOCHS: i32 = 521;
 pub const AMMPL_OPT_WARMUP_LR: i32 = 522;
+pub const AMMPL_OPT_WARMUP_STEPS: i32 = 523;
+pub const AMMPL_OPT_PROTOCOL: i32 = 530;
 pub const AMMPL_OPT_EPOCHS: i32 = 600;
 pub const AMMPL_OPT_BATCH: i32 = 601;
 pub const AMMPL_OPT_SEED: i32 = 602;
@@ -108,6 +133,7 @@ pub const AMMPL_OPT_DROP_LAST: i32 = 604;
 pub const AMMPL_OPT_ACCUMULATE: i32 = 605;
 pub const AMMPL_OPT_SKIP_BAD: i32 = 606;
 pub const AMMPL_OPT_CACHE: i32 = 610;
+pub const AMMPL_OPT_SAMPLER: i32 = 620;
 pub const AMMPL_OPT_AUGMENT: i32 = 700;
 pub const AMMPL_OPT_SCOPE: i32 = 800;
 pub const AMMPL_OPT_ORDER: i32 = 801;
@@ -198,6 +224,8 @@ pub struct ammpl_batch {
     pub reserved2: u32,
     pub weight: f64,
     pub features: *const f32,
+    pub epoch: i64,
+    pub aux_weight: f64,
 }
 
 #[repr(C)]
@@ -247,11 +275,17 @@ extern "C" {
     pub fn ammpl_context_set_log(ctx: *mut ammpl_context, min: ammpl_level, r#fn: Option<ammpl_log_fn>, user: *mut c_void) -> ammpl_status;
     pub fn ammpl_context_set_threads(ctx: *mut ammpl_context, threads: i32) -> ammpl_status;
     pub fn ammpl_context_memory(ctx: *const ammpl_context, now: *mut u64, peak: *mut u64) -> ammpl_status;
+    pub fn ammpl_backend_spi_version() -> u32;
+    pub fn ammpl_context_load_backend(ctx: *mut ammpl_context, path: *const c_char) -> ammpl_status;
+    pub fn ammpl_context_scan_backends(ctx: *mut ammpl_context, folder: *const c_char) -> ammpl_status;
+    pub fn ammpl_backend_count(ctx: *const ammpl_context) -> usize;
+    pub fn ammpl_backend_report(ctx: *const ammpl_context, i: usize, name: *mut *const c_char, why: *mut *const c_char) -> ammpl_status;
     pub fn ammpl_device_count(ctx: *const ammpl_context) -> usize;
     pub fn ammpl_device_at(ctx: *const ammpl_context, i: usize) -> *const ammpl_device;
     pub fn ammpl_device_find(ctx: *const ammpl_context, name: *const c_char) -> *const ammpl_device;
     pub fn ammpl_device_name(dev: *const ammpl_device) -> *const c_char;
     pub fn ammpl_device_description(dev: *const ammpl_device) -> *const c_char;
+    pub fn ammpl_device_memory(dev: *const ammpl_device, available: *mut u64, total: *mut u64) -> ammpl_status;
     pub fn ammpl_config_create(ctx: *mut ammpl_context, out: *mut *mut ammpl_config) -> ammpl_status;
     pub fn ammpl_config_destroy(cfg: *mut ammpl_config);
     pub fn ammpl_config_set_int(cfg: *mut ammpl_config, id: ammpl_option, value: i64) -> ammpl_status;
@@ -289,6 +323,10 @@ extern "C" {
     pub fn ammpl_dataset_create(ctx: *mut ammpl_context, class_names: *const *const c_char, n: usize, out: *mut *mut ammpl_dataset) -> ammpl_status;
     pub fn ammpl_dataset_open_folder(ctx: *mut ammpl_context, dir: *const c_char, part: *const c_char, out: *mut *mut ammpl_dataset) -> ammpl_status;
     pub fn ammpl_dataset_open_split(ctx: *mut ammpl_context, root: *const c_char, json: *const c_char, part: *const c_char, out: *mut *mut ammpl_dataset) -> ammpl_status;
+    pub fn ammpl_dataset_open_named(ctx: *mut ammpl_context, name: *const c_char, root: *const c_char, part: *const c_char, out: *mut *mut ammpl_dataset) -> ammpl_status;
+    pub fn ammpl_dataset_named_count() -> usize;
+    pub fn ammpl_dataset_named_describe(i: usize, name: *mut *const c_char, folder: *mut *const c_char, text_template: *mut *const c_char) -> ammpl_status;
+    pub fn ammpl_dataset_save_split(train: *const ammpl_dataset, val: *const ammpl_dataset, test: *const ammpl_dataset, root: *const c_char, path: *const c_char, overwrite: i32) -> ammpl_status;
     pub fn ammpl_dataset_destroy(ds: *mut ammpl_dataset);
     pub fn ammpl_dataset_add_image(ds: *mut ammpl_dataset, img: *const ammpl_image, label: i32) -> ammpl_status;
     pub fn ammpl_dataset_add_file(ds: *mut ammpl_dataset, path: *const c_char, label: i32) -> ammpl_status;
@@ -300,6 +338,8 @@ extern "C" {
     pub fn ammpl_dataset_path(ds: *const ammpl_dataset, i: usize) -> *const c_char;
     pub fn ammpl_dataset_load_image(ds: *const ammpl_dataset, i: usize, out: *mut *mut ammpl_image) -> ammpl_status;
     pub fn ammpl_dataset_select_shots(ds: *const ammpl_dataset, shots: i32, seed: u64, out: *mut *mut ammpl_dataset) -> ammpl_status;
+    pub fn ammpl_dataset_select_few(train: *const ammpl_dataset, val: *const ammpl_dataset, shots: i32, cfg: *const ammpl_config, few_train: *mut *mut ammpl_dataset, few_val: *mut *mut ammpl_dataset) -> ammpl_status;
+    pub fn ammpl_dataset_select_half(ds: *const ammpl_dataset, second: i32, out: *mut *mut ammpl_dataset) -> ammpl_status;
     pub fn ammpl_dataset_select_classes(ds: *const ammpl_dataset, classes: *const i32, n: usize, out: *mut *mut ammpl_dataset) -> ammpl_status;
     pub fn ammpl_dataset_shuffle(ds: *const ammpl_dataset, seed: u64, epoch: u32, order: *mut i32, cap: usize) -> ammpl_status;
     pub fn ammpl_prompt_create(m: *const ammpl_model, method: ammpl_method, class_names: *const *const c_char, n: usize, cfg: *const ammpl_config, out: *mut *mut ammpl_prompt) -> ammpl_status;
@@ -330,6 +370,7 @@ extern "C" {
     pub fn ammpl_session_predict(s: *mut ammpl_session, p: *const ammpl_prompt, pixels: *const f32, n: usize, logits: *mut f32, cap: usize) -> ammpl_status;
     pub fn ammpl_session_evaluate(s: *mut ammpl_session, p: *const ammpl_prompt, ds: *const ammpl_dataset, cfg: *const ammpl_config, r#fn: Option<ammpl_progress_fn>, user: *mut c_void, predicted: *mut i32, out: *mut ammpl_metrics) -> ammpl_status;
     pub fn ammpl_session_accumulate(s: *mut ammpl_session, p: *mut ammpl_prompt, batch: *const ammpl_batch, loss: *mut f64, logits: *mut f32) -> ammpl_status;
+    pub fn ammpl_session_aux_rows(s: *mut ammpl_session, p: *const ammpl_prompt, pixels: *const f32, labels: *const i32, n: usize, rows: *mut usize) -> ammpl_status;
     pub fn ammpl_session_padding(s: *mut ammpl_session, p: *const ammpl_prompt, out: *mut f32, cap: usize) -> ammpl_status;
     pub fn ammpl_session_masks(s: *mut ammpl_session, p: *const ammpl_prompt, draw: u32, out: *mut f32, cap: usize) -> ammpl_status;
     pub fn ammpl_session_cancel(s: *mut ammpl_session);
@@ -340,8 +381,10 @@ extern "C" {
     pub fn ammpl_optimizer_learning_rate(o: *const ammpl_optimizer, group: usize) -> f64;
     pub fn ammpl_optimizer_set_learning_rate(o: *mut ammpl_optimizer, group: usize, lr: f64) -> ammpl_status;
     pub fn ammpl_optimizer_set_epoch(o: *mut ammpl_optimizer, epoch: i64) -> ammpl_status;
+    pub fn ammpl_optimizer_set_step(o: *mut ammpl_optimizer, epoch: i64, step: i64, steps: i64) -> ammpl_status;
     pub fn ammpl_trainer_create(s: *mut ammpl_session, p: *mut ammpl_prompt, ds: *const ammpl_dataset, cfg: *const ammpl_config, out: *mut *mut ammpl_trainer) -> ammpl_status;
     pub fn ammpl_trainer_destroy(t: *mut ammpl_trainer);
+    pub fn ammpl_trainer_option(t: *const ammpl_trainer, name: *const c_char) -> *const c_char;
     pub fn ammpl_trainer_step(t: *mut ammpl_trainer, progress: *mut ammpl_progress) -> ammpl_status;
     pub fn ammpl_trainer_save(t: *const ammpl_trainer, path: *const c_char) -> ammpl_status;
     pub fn ammpl_trainer_load(t: *mut ammpl_trainer, path: *const c_char) -> ammpl_status;

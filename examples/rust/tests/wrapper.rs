@@ -90,7 +90,8 @@ fn gradients_add_up_and_step() {
     let mut session = Session::new(&w.model, None).unwrap();
     let mut optimizer = Optimizer::new(&prompt, Some(&w.config)).unwrap();
     let all: Vec<f32> = (0..2).flat_map(|i| pixels(&w, i)).collect();
-    let whole = session.accumulate(&mut prompt, &Batch { pixels: &all, labels: &[0, 1], ..Default::default() }).unwrap();
+    let whole =
+        session.accumulate(&mut prompt, &Batch { pixels: &all, labels: &[0, 1], ..Default::default() }).unwrap();
     let gradient = prompt.gradient("ctx").unwrap();
     assert!(gradient.iter().any(|&g| g != 0.0));
     prompt.zero_gradients().unwrap();
@@ -124,14 +125,18 @@ fn errors_have_status_and_sentence() {
     assert_eq!(Image::decode(&w.ctx, b"\xff\xd8\xff no JPEG").err().unwrap().status, sys::AMMPL_E_IMAGE);
     let prompt = Prompt::new(&w.model, sys::AMMPL_METHOD_AMMPL, &NAMES, None).unwrap();
     assert_eq!(prompt.tensor("nothing").unwrap_err().status, sys::AMMPL_E_RANGE);
-    assert_eq!(Session::new(&w.model, None).unwrap().predict(&prompt, &[0.0; 7]).unwrap_err().status, sys::AMMPL_E_ARGUMENT);
+    assert_eq!(
+        Session::new(&w.model, None).unwrap().predict(&prompt, &[0.0; 7]).unwrap_err().status,
+        sys::AMMPL_E_ARGUMENT
+    );
 }
 
 #[test]
 fn one_prompt_many_threads() {
     let w = world(Context::builder().threads(2).build().unwrap());
     let prompt = Prompt::new(&w.model, sys::AMMPL_METHOD_AMMPL, &NAMES, Some(&w.config)).unwrap();
-    let alone: Vec<_> = (0..6).map(|i| Session::new(&w.model, None).unwrap().predict(&prompt, &pixels(&w, i)).unwrap()).collect();
+    let alone: Vec<_> =
+        (0..6).map(|i| Session::new(&w.model, None).unwrap().predict(&prompt, &pixels(&w, i)).unwrap()).collect();
     thread::scope(|scope| {
         for k in 0..4 {
             let (w, prompt, alone) = (&w, &prompt, &alone);

@@ -7,8 +7,11 @@
 #include <cstdlib>
 #include <type_traits>
 
-static_assert(!std::is_copy_constructible<ammpl::model>::value && !std::is_copy_assignable<ammpl::prompt>::value, "move-only");
-static_assert(std::is_nothrow_move_constructible<ammpl::session>::value && std::is_nothrow_move_assignable<ammpl::session>::value, "");
+static_assert(!std::is_copy_constructible<ammpl::model>::value && !std::is_copy_assignable<ammpl::prompt>::value,
+              "move-only");
+static_assert(std::is_nothrow_move_constructible<ammpl::session>::value &&
+                  std::is_nothrow_move_assignable<ammpl::session>::value,
+              "");
 
 static const int side = 20;
 static const std::vector<std::string> names = {"cat", "dog", "red_bird"};
@@ -87,13 +90,16 @@ static void use(const char *path)
     expect(again.tensor_read(ctx_index) == prompt.tensor_read(ctx_index), "tensors are read as they were saved");
     std::vector<std::int32_t> predicted;
     ammpl_metrics metrics;
-    session.evaluate(again, data, config, [](const ammpl_progress &) { return false; }, &predicted, &metrics);
-    expect(predicted.size() == 6 && metrics.samples == 6 && ammpl_metrics(session.evaluate(again, data)).correct == metrics.correct,
+    session.evaluate(
+        again, data, config, [](const ammpl_progress &) { return false; }, &predicted, &metrics);
+    expect(predicted.size() == 6 && metrics.samples == 6 &&
+               ammpl_metrics(session.evaluate(again, data)).correct == metrics.correct,
            "evaluation");
 
     /* Moving, and failures. */
     ammpl::session moved = std::move(session);
-    expect(!session && moved && moved.predict(again, clip.preprocess(data.load_image(4))) == logits, "a moved session works");
+    expect(!session && moved && moved.predict(again, clip.preprocess(data.load_image(4))) == logits,
+           "a moved session works");
     expect(thrown([&] { session.encode_texts(names); }) == AMMPL_E_ARGUMENT, "an empty session is refused");
     moved = ammpl::session::create(clip);
     expect(thrown([&] { ammpl::model::load_file(ctx, "/no/such/model"); }) == AMMPL_E_IO, "a missing file");

@@ -31,7 +31,8 @@ static ammpl_status use(const char *path)
         if (!picture || data->add_image(*picture, k % 3) < 0)
             return picture.status();
     }
-    ammpl::result<ammpl::prompt> prompt = ammpl::prompt::create(*clip, AMMPL_METHOD_AMMPL, data->class_names(), *config);
+    ammpl::result<ammpl::prompt> prompt =
+        ammpl::prompt::create(*clip, AMMPL_METHOD_AMMPL, data->class_names(), *config);
     ammpl::result<ammpl::session> session = ammpl::session::create(*clip);
     if (!prompt || !session)
         return prompt ? session.status() : prompt.status();
