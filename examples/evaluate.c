@@ -7,6 +7,7 @@
 #include "common/progress.h"
 #include "evaluate_classes.h"
 #include "evaluate_jobs.h"
+#include "evaluate_masks.h"
 #include "evaluate_print.h"
 #include "evaluate_report.h"
 
@@ -151,7 +152,10 @@ static bool perform(struct app *app, struct plan *plan)
         app_ready(app);
         if (done != 0)
             app_say(app, "%zu of %zu runs are in %s already\n", done, plan->count, opt.out);
-        ok = jobs_perform(app, plan, &journal, &opt.jobs);
+        opt.jobs.extras.report = opt.report;
+        ok = (opt.jobs.extras.keep == NULL || app_make_folder(app, "keep", opt.jobs.extras.keep)) &&
+             (opt.report == NULL || masks_choose(app, plan, opt.report)) && jobs_perform(app, plan, &journal, &opt.jobs) &&
+             (opt.report == NULL || masks_draw(app, plan, opt.report));
         struct record *record = plan_records(plan, &journal, &count);
         if (ok || (!interrupt_seen() && count > 0))
             ok = finish(app, record, count) && ok;

@@ -157,3 +157,28 @@ bool html_picture(FILE *out, const char *path, const char *alternative)
     fclose(in);
     return true;
 }
+
+bool html_svg_of_png(const char *path)
+{
+    unsigned char head[24];
+    size_t n = strlen(path);
+    char *name = allocate(n + 1);
+    memcpy(name, path, n);
+    memcpy(name + n - 4, ".svg", 4);
+    FILE *in = fopen(path, "r"), *out = in == NULL ? NULL : fopen(name, "w");
+    bool ok = out != NULL && fread(head, 1, sizeof head, in) == sizeof head && memcmp(head + 12, "IHDR", 4) == 0;
+    if (ok) {
+        int width = head[18] << 8 | head[19], height = head[22] << 8 | head[23]; /* no figure has more pixels */
+        rewind(in);
+        fprintf(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\">"
+                     "<image width=\"%d\" height=\"%d\" href=\"data:image/png;base64,", width, height, width, height);
+        put_base64(out, in);
+        fputs("\"/></svg>\n", out);
+    }
+    if (in != NULL)
+        fclose(in);
+    if (out != NULL)
+        ok = fclose(out) == 0 && ok;
+    free(name);
+    return ok;
+}

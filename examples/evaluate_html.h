@@ -14,4 +14,7 @@ void html_table(FILE *out, const struct table *table);
 /* A picture file as part of the page; false, and nothing written, where it cannot be read. */
 bool html_picture(FILE *out, const char *path, const char *alternative);
 
+/* Writes NAME.svg, which holds the whole of NAME.png. */
+bool html_svg_of_png(const char *path);
+
 #endif

@@ -92,7 +92,7 @@ static void put_styles(FILE *body)
                                          "#56B4E9", "#000000", "#8C564B", "#7F7F7F", "#B8B000"};
     for (int i = 0; i < 10; i++)
         fprintf(body, "set linetype %d lc rgb \"%s\" lw 2 pt %d ps 0.7\n", i + 1, colour[i], 4 + i);
-    fputs("set linetype cycle 10\nset grid lc rgb \"#dddddd\"\n", body);
+    fputs("set linetype cycle 10\nset grid dt 1 lw 0.5 lc rgb \"#dddddd\"\n", body);
 }
 
 /* ---- accuracy against shots ---- */
@@ -113,25 +113,44 @@ static void put_panel(FILE *data, const struct table *t)
     fputs("\n\n\n", data);
 }
 
-static void plot_panel(FILE *body, const char *name, const struct table *t, size_t block, bool key)
+/* What a row is drawn with: zero-shot is a dashed line; `line` counts the others. */
+static void put_line(FILE *body, const char *row, const char *style, size_t *line)
 {
+    if (strcmp(row, "zeroshot") == 0)
+        fputs("lines dt 2 lc rgb \"#555555\" lw 1.5 title ", body);
+    else
+        fprintf(body, "%s lt %zu title ", style, ++*line);
+    put_text(body, row);
+}
+
+/* A panel with nothing in it but what the lines mean. */
+static void plot_key(FILE *body, const struct list *rows, const char *style)
+{
+    size_t line = 0;
+    fputs("set title \"\"\nunset border\nunset tics\nunset xlabel\nunset ylabel\nunset logscale\nunset grid\n"
+          "set xrange [0:1]\nset yrange [0:1]\nset key center left Left reverse\nplot ", body);
+    for (size_t r = 0; r < rows->count; r++) {
+        fputs(r == 0 ? "NaN with " : ", NaN with ", body);
+        put_line(body, rows->item[r], style, &line);
+    }
+    fputs("\n", body);
+}
+
+static void plot_panel(FILE *body, const char *name, const struct table *t, size_t block)
+{
+    size_t line = 0;
     const char *title = strstr(t->title, " on ") != NULL ? strstr(t->title, " on ") + 4 : "average";
     char short_title[128];
     snprintf(short_title, sizeof short_title, "%.*s", (int)strcspn(title, ","), title);
     fputs("set title ", body);
     put_text(body, short_title);
-    fputs(key ? "\nset key bottom right\n" : "\nset key off\n", body);
-    fputs("set xtics (", body);
+    fputs("\nset xtics (", body);
     for (size_t c = 0; c < t->columns.count; c++)
         fprintf(body, "%s\"%s\" %s", c == 0 ? "" : ", ", t->columns.item[c], t->columns.item[c]);
     fputs(")\nplot ", body);
-    for (size_t r = 0, line = 0; r < t->rows.count; r++) {
+    for (size_t r = 0; r < t->rows.count; r++) {
         fprintf(body, "%s\"%s.dat\" index %zu using 1:%zu with ", r == 0 ? "" : ", \\\n     ", name, block, 2 * r + 2);
-        if (strcmp(t->rows.item[r], "zeroshot") == 0)
-            fputs("lines dt 2 lc rgb \"#555555\" lw 1.5 title ", body);
-        else
-            fprintf(body, "linespoints lt %zu title ", ++line);
-        put_text(body, t->rows.item[r]);
+        put_line(body, t->rows.item[r], "linespoints", &line);
     }
     fputs("\n", body);
 }
@@ -140,17 +159,18 @@ bool plot_shots(struct plots *plots, const char *name, const struct table *const
 {
     char *body = NULL;
     size_t size;
-    int columns = count > 4 ? 5 : (int)count, rows = ((int)count + columns - 1) / columns;
+    int panels = (int)count + 1, columns = panels > 4 ? 4 : panels, rows = (panels + columns - 1) / columns;
     FILE *data = create(plots, name, ".dat"), *out = open_memstream(&body, &size);
     if (data == NULL || out == NULL)
         return false;
     put_styles(out);
     fprintf(out, "set xlabel \"training pictures per class\"\nset ylabel \"accuracy (%%)\"\nset logscale x 2\nset offsets graph 0.04, graph 0.04, graph 0.05, graph 0.05\n"
-                 "set multiplot layout %d,%d\n", rows, columns);
+                 "set key off\nset multiplot layout %d,%d\n", rows, columns);
     for (size_t i = 0; i < count; i++) {
         put_panel(data, table[i]);
-        plot_panel(out, name, table[i], i, i == 0);
+        plot_panel(out, name, table[i], i);
     }
+    plot_key(out, &table[0]->rows, "linespoints");
     fputs("unset multiplot\n", out);
     fclose(out);
     bool ok = close_file(plots, name, data) && draw(plots, name, 60 + 380 * columns, 40 + 320 * rows, body);
@@ -243,15 +263,15 @@ bool plot_curves(struct plots *plots, const char *name, const struct record *rec
         if (data == NULL || out == NULL)
             return false;
         put_styles(out);
-        fprintf(out, "set xlabel \"%% of the training\"\nset multiplot layout 2,%zu\n", c.sources.count);
-        for (size_t i = 0; i < c.sources.count; i++)
+        fprintf(out, "set xlabel \"%% of the training\"\nset key off\nset multiplot layout 2,%zu columnsfirst\n", c.sources.count + 1);
+        for (size_t i = 0; i < c.sources.count; i++) {
             put_curves(data, out, name, &c, record, count, protocol, c.sources.item[i], "epoch_loss", "training loss", &block);
-        fputs("set key off\n", out);
-        for (size_t i = 0; i < c.sources.count; i++)
             put_curves(data, out, name, &c, record, count, protocol, c.sources.item[i], "epoch_accuracy", "training accuracy (%)", &block);
+        }
+        plot_key(out, &c.rows, "lines");
         fputs("unset multiplot\n", out);
         fclose(out);
-        ok = close_file(plots, name, data) && (block == 0 || draw(plots, name, 60 + 380 * (int)c.sources.count, 620, body));
+        ok = close_file(plots, name, data) && (block == 0 || draw(plots, name, 60 + 380 * ((int)c.sources.count + 1), 620, body));
         free(body);
     }
     list_free(&c.sources);
@@ -289,16 +309,22 @@ bool plot_confusion(struct plots *plots, const struct confusion *c)
             fprintf(data, "%s%.4g", k == 0 ? "" : " ", sum == 0 ? 0 : c->count[i * n + k] / sum);
         fputs("\n", data);
     }
+    size_t longest = 0;
+    for (size_t i = 0; n <= NAMED && i < n; i++)
+        longest = strlen(c->classes.item[i]) > longest ? strlen(c->classes.item[i]) : longest;
+    int names = 30 + 9 * (int)longest, inside = n <= NAMED ? 22 * (int)n + 60 : 600, width = names + inside + 110, height = names + inside + 50;
     fputs("set title ", out);
     put_text(out, c->title);
     fputs("\nset key off\nset palette defined (0 \"#ffffff\", 0.15 \"#cfe1f2\", 0.5 \"#4a90c2\", 1 \"#08306b\")\nset cbrange [0:1]\n"
-          "set cblabel \"share of the class\"\nset yrange [*:*] reverse\nset xlabel \"predicted\"\nset ylabel \"true\"\n", out);
+          "set cblabel \"share of the class\"\n", out);
+    fprintf(out, "set lmargin at screen %.4f\nset rmargin at screen %.4f\nset bmargin at screen %.4f\nset tmargin at screen %.4f\n",
+            (double)names / width, (double)(names + inside) / width, (double)names / height, (double)(names + inside) / height);
+    fprintf(out, "set xrange [-0.5:%zu.5]\nset yrange [%zu.5:-0.5]\n", n - 1, n - 1);
     put_names(out, "xtics rotate by 90 right", &c->classes);
     put_names(out, "ytics", &c->classes);
     fprintf(out, "plot \"%s.dat\" matrix with image\n", c->name);
     fclose(out);
-    int side = n <= NAMED ? 340 + 14 * (int)n : 700;
-    bool ok = close_file(plots, c->name, data) && draw(plots, c->name, side + 120, side, body);
+    bool ok = close_file(plots, c->name, data) && draw(plots, c->name, width, height, body);
     free(body);
     return ok;
 }

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "evaluate_html.h"
 #include "evaluate_plot.h"
@@ -18,14 +17,6 @@ struct report {
     struct plots plots;
     FILE *out;
 };
-
-bool report_folder(struct app *app, const char *folder)
-{
-    struct stat info;
-    if (mkdir(folder, 0777) == 0 || (errno == EEXIST && stat(folder, &info) == 0 && S_ISDIR(info.st_mode)))
-        return true;
-    return app_fail(app, "--report %s: cannot be made a folder: %s", folder, strerror(errno == EEXIST ? ENOTDIR : errno));
-}
 
 /* ---- figures ---- */
 
@@ -46,7 +37,7 @@ static bool shots_figure(struct report *r, const char *protocol, const struct ta
     const struct table **panel = allocate(tables->count * sizeof *panel);
     size_t n = 0;
     for (size_t i = 0; i < tables->count; i++)
-        if (!tables->item[i].difference)
+        if (!tables->item[i].difference && strcmp(tables->item[i].columns.item[0], "0") != 0)
             panel[n++] = &tables->item[i];
     snprintf(name, sizeof name, "%s-shots", protocol);
     bool ok = n == 0 || plot_shots(&r->plots, name, panel, n);
@@ -77,8 +68,10 @@ static bool confusion_figures(struct report *r, const char *protocol, const stru
             continue;
         if (confusion_make(r->record, r->count, protocol, r->record[i].dataset, r->record[i].split, confused_row(r, &tables->item[0]), &c)) {
             ok = plot_confusion(&r->plots, &c);
+            char caption[400];
+            snprintf(caption, sizeof caption, "%s: a row for each true class, a column for each predicted one", c.title);
             if (ok)
-                put_figure(r, c.name, c.title);
+                put_figure(r, c.name, caption);
         }
         confusion_free(&c);
     }
@@ -228,7 +221,7 @@ bool report_write(struct app *app, const char *folder, const struct record *reco
 {
     struct report r = {.app = app, .folder = folder, .reference = reference, .record = record, .count = count,
                        .plots = {.app = app, .folder = folder}};
-    if (!report_folder(app, folder))
+    if (!app_make_folder(app, "report", folder))
         return false;
     char *path = allocate(strlen(folder) + 16);
     sprintf(path, "%s/index.html", folder);

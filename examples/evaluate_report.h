@@ -5,8 +5,6 @@
 #include "common/app.h"
 #include "evaluate_record.h"
 
-/* Makes the folder where it is not there. */
-bool report_folder(struct app *app, const char *folder);
 /* Writes folder/index.html, and the figures as SVG and PNG with the data and scripts they are drawn from.  Figures masks-*.png that
  * are in the folder become part of the page.  reference: as tables_make has it. */
 bool report_write(struct app *app, const char *folder, const struct record *record, size_t count, const char *reference);

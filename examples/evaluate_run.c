@@ -74,6 +74,19 @@ char *run_prompt_path(const struct run *run, const char *protocol, const char *f
     return path;
 }
 
+char *run_figure_path(const struct run *run, const char *protocol, const char *report, long long step)
+{
+    size_t n = strlen(report) + 8, room = n + strlen(protocol) + strlen(run->source->name) + 64;
+    char *path = allocate(room), at[48] = "";
+    if (step >= 0)
+        snprintf(at, sizeof at, "/step-%lld.safetensors", step);
+    snprintf(path, room, "%s/masks/%s-%s", report, protocol, run->source->name);
+    for (char *c = path + n; *c != '\0'; c++)
+        *c = *c == '/' || *c == ' ' ? '_' : *c;
+    strcat(path, at);
+    return path;
+}
+
 /* ---- training ---- */
 
 static bool make_prompt(struct work *w, const ammpl_dataset *data)
@@ -97,28 +110,29 @@ static bool pick(struct work *w)
     return ok;
 }
 
-static bool keep_in(struct work *w, const char *folder, long long step)
+/* One of n moments between the first and the last step. */
+static bool is_moment(uint64_t done, uint64_t all, int n)
 {
-    if (folder == NULL)
-        return true;
-    char *path = run_prompt_path(w->run, w->plan->protocol->name, folder, step);
+    uint64_t parts = (uint64_t)n + 1;
+    return n > 0 && (done == 0 || (done < all && done * parts / all != (done - 1) * parts / all));
+}
+
+static bool save(struct work *w, char *path)
+{
     bool ok = app_check(w->app, ammpl_prompt_save_file(w->prompt, path, 1));
     free(path);
     return ok;
-}
-
-/* One of n moments between the first and the last step. */
-static bool is_moment(uint64_t done, uint64_t all, uint64_t n)
-{
-    return n > 0 && (done == 0 || (done < all && done * (n + 1) / all != (done - 1) * (n + 1) / all));
 }
 
 /* Keeps the prompt after so many of all steps where somebody wants it. */
 static bool keep_moment(struct work *w, uint64_t done, uint64_t all)
 {
     const struct run_extras *e = w->extras;
-    return (!is_moment(done, all, (uint64_t)e->snapshots) || keep_in(w, e->keep, (long long)done)) &&
-           (!w->run->pictured || !is_moment(done, all, FIGURE_SNAPSHOTS) || keep_in(w, e->figures, (long long)done));
+    const char *protocol = w->plan->protocol->name;
+    bool kept = e->keep != NULL && (done == all || is_moment(done, all, e->snapshots));
+    bool pictured = w->run->pictured && (done == all || is_moment(done, all, FIGURE_SNAPSHOTS));
+    return (!kept || save(w, run_prompt_path(w->run, protocol, e->keep, done == all ? -1 : (long long)done))) &&
+           (!pictured || save(w, run_figure_path(w->run, protocol, e->report, (long long)done)));
 }
 
 static bool after_step(struct work *w, const ammpl_progress *p)
@@ -145,8 +159,7 @@ static bool train(struct work *w)
     ammpl_status status = AMMPL_OK;
     while (ok && (status = ammpl_trainer_step(trainer, &p)) == AMMPL_OK)
         ok = after_step(w, &p);
-    ok = ok && app_check(w->app, status) && keep_in(w, w->extras->keep, -1) &&
-         keep_in(w, w->run->pictured ? w->extras->figures : NULL, -1);
+    ok = ok && app_check(w->app, status);
     ammpl_trainer_destroy(trainer);
     w->train_seconds = now() - begin;
     return ok;
