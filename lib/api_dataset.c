@@ -65,6 +65,15 @@ ammpl_status ammpl_dataset_named_describe(size_t i, const char **name, const cha
     return ammpli_leave(NULL, AMMPL_OK);
 }
 
+ammpl_status ammpl_dataset_named_find(const char *name, size_t *i)
+{
+    ENTER();
+    CLEAR(i);
+    NEED(NULL, name);
+    NEED(NULL, i);
+    return ammpli_leave(NULL, ammpli_named_find(name, i));
+}
+
 ammpl_status ammpl_dataset_save_split(const ammpl_dataset *train, const ammpl_dataset *val, const ammpl_dataset *test,
                                       const char *root, const char *path, int32_t overwrite)
 {

@@ -1,6 +1,7 @@
 /* app.c - what every program does first. */
 #include "app.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -176,6 +177,14 @@ bool app_may_write(struct app *app, const char *flag, const char *path, bool ove
         access(folder, W_OK) == 0 || app_fail(app, "--%s %s: the folder %s cannot be written to", flag, path, folder);
     free(folder);
     return ok;
+}
+
+bool app_make_folder(struct app *app, const char *flag, const char *folder)
+{
+    struct stat info;
+    if (mkdir(folder, 0777) == 0 || (errno == EEXIST && stat(folder, &info) == 0 && S_ISDIR(info.st_mode)))
+        return true;
+    return app_fail(app, "--%s %s: cannot be made a folder: %s", flag, folder, strerror(errno == EEXIST ? ENOTDIR : errno));
 }
 
 bool same_file(const char *a, const char *b)

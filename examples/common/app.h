@@ -46,6 +46,8 @@ bool app_check(struct app *app, ammpl_status status);
 /* Before any work: the path (NULL: nothing to write) is no device or folder, is new or may be overwritten, its folder is
  * writable.  False after one line on standard error. */
 bool app_may_write(struct app *app, const char *flag, const char *path, bool overwrite);
+/* Makes the folder where it is not there (its parent must be). */
+bool app_make_folder(struct app *app, const char *flag, const char *folder);
 /* Two names of one file; NULL is no file. */
 bool same_file(const char *a, const char *b);
 /* A line of the report, unless --quiet. */

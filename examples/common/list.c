@@ -33,6 +33,22 @@ void list_add(struct list *list, const char *text, size_t n)
     list->item[list->count++] = copy;
 }
 
+size_t list_find(const struct list *list, const char *text)
+{
+    size_t i = 0;
+    while (i < list->count && strcmp(list->item[i], text) != 0)
+        i++;
+    return i;
+}
+
+size_t list_find_or_add(struct list *list, const char *text)
+{
+    size_t i = list_find(list, text);
+    if (i == list->count)
+        list_add(list, text, strlen(text));
+    return i;
+}
+
 static int blank(char c)
 {
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
@@ -49,8 +65,13 @@ static void add_trimmed(struct list *list, const char *text, size_t n)
 
 void list_split(struct list *list, const char *text)
 {
+    list_split_at(list, text, ',');
+}
+
+void list_split_at(struct list *list, const char *text, char mark)
+{
     for (;;) {
-        size_t n = strcspn(text, ",");
+        size_t n = strcspn(text, (const char[]){mark, '\0'});
         add_trimmed(list, text, n);
         if (text[n] == '\0')
             return;

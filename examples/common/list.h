@@ -13,8 +13,13 @@ struct list {
 void *allocate(size_t bytes);
 /* Appends a copy of the first n bytes of text. */
 void list_add(struct list *list, const char *text, size_t n);
+/* The place of a text, list->count when it is not there; the second function appends it then. */
+size_t list_find(const struct list *list, const char *text);
+size_t list_find_or_add(struct list *list, const char *text);
 /* "a, b,c": the parts between commas, without the blanks around them. */
 void list_split(struct list *list, const char *text);
+/* The same between other marks. */
+void list_split_at(struct list *list, const char *text, char mark);
 /* The lines of a UTF-8 file, without blanks around them and without empty ones.  0 when done, else errno. */
 int list_read(struct list *list, const char *path);
 void list_free(struct list *list);

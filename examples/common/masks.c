@@ -41,10 +41,9 @@ size_t masked_count(const float *mask, size_t patches)
     return n;
 }
 
-/* masked[C]: patches hidden per class by the prompt's evaluation mode. */
-static bool masked_in_evaluation(struct app *app, const ammpl_prompt *prompt, const char *mode, const struct keep *keep,
-                                 double *masked)
+bool keep_masked_in_evaluation(struct app *app, const ammpl_prompt *prompt, const struct keep *keep, double *masked)
 {
+    const char *mode = ammpl_prompt_option(prompt, "evaluation");
     size_t classes = ammpl_prompt_class_count(prompt), n = keep->patches;
     memset(masked, 0, classes * sizeof *masked);
     if (strcmp(mode, "expected") == 0 || strcmp(mode, "threshold") == 0) {
@@ -86,6 +85,20 @@ static void say_range(struct app *app, const ammpl_prompt *prompt, const char *w
     app_say(app, "\n");
 }
 
+bool keep_movement(const struct keep *start, const struct keep *now, double *mean, double *most)
+{
+    size_t n = now->maps * now->patches;
+    *mean = *most = 0;
+    if (start->maps * start->patches != n)
+        return false;
+    for (size_t j = 0; j < n; j++) {
+        double d = fabs((double)now->value[j] - (double)start->value[j]);
+        *mean += d / (double)n;
+        *most = fmax(*most, d);
+    }
+    return true;
+}
+
 bool keep_report(struct app *app, const ammpl_prompt *prompt, const struct keep *start)
 {
     struct keep now;
@@ -94,29 +107,25 @@ bool keep_report(struct app *app, const ammpl_prompt *prompt, const struct keep 
         return app->status == 0;
     }
     size_t classes = ammpl_prompt_class_count(prompt), n = now.maps * now.patches;
-    double *masked = allocate(classes * sizeof *masked), moved = 0, most = 0;
+    double *masked = allocate(classes * sizeof *masked), moved, most;
     float low = now.value[0], high = now.value[0];
     char what[96];
     for (size_t i = 0; i < classes; i++)
         masked[i] = keep_expected_masked(keep_map(&now, i), now.patches);
     snprintf(what, sizeof what, "masked patches of %zu: a draw hides", now.patches);
     say_range(app, prompt, what, masked);
-    const char *mode = ammpl_prompt_option(prompt, "evaluation");
-    bool ok = masked_in_evaluation(app, prompt, mode, &now, masked);
+    bool ok = keep_masked_in_evaluation(app, prompt, &now, masked);
     if (ok) {
+        const char *mode = ammpl_prompt_option(prompt, "evaluation");
         snprintf(what, sizeof what, "evaluation = %s %s", mode,
                  strcmp(mode, "expected") == 0 ? "blends away" : "hides");
         say_range(app, prompt, what, masked);
     }
-    bool comparable = start->maps * start->patches == n;
     for (size_t j = 0; j < n; j++) {
-        double d = comparable ? fabs((double)now.value[j] - (double)start->value[j]) : 0;
-        moved += d / (double)n;
-        most = fmax(most, d);
         low = fminf(low, now.value[j]);
         high = fmaxf(high, now.value[j]);
     }
-    if (comparable)
+    if (keep_movement(start, &now, &moved, &most))
         app_say(app, "P moved by %.4g on average and %.4g at most, to %.4f ... %.4f\n", moved, most, low, high);
     free(masked);
     free(now.value);

@@ -18,6 +18,10 @@ const float *keep_map(const struct keep *keep, size_t class_index);
 double keep_expected_masked(const float *map, size_t patches);
 /* How many of n patches a 0/1 mask hides. */
 size_t masked_count(const float *mask, size_t patches);
+/* masked[C]: patches hidden per class by the prompt's evaluation mode. */
+bool keep_masked_in_evaluation(struct app *app, const ammpl_prompt *prompt, const struct keep *keep, double *masked);
+/* How far P went from start to now, on average and at most; false when they are of different sizes. */
+bool keep_movement(const struct keep *start, const struct keep *now, double *mean, double *most);
 /* Three lines: patches masked per class as expected and in the prompt's evaluation mode, and how far P went from `start`. */
 bool keep_report(struct app *app, const ammpl_prompt *prompt, const struct keep *start);
 

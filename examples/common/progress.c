@@ -94,6 +94,16 @@ int32_t progress_evaluation(void *user, const ammpl_progress *p)
     return interrupt_seen();
 }
 
+void progress_share(const char *before, size_t done, size_t all, double share, double seconds_left)
+{
+    char after[96], left[48];
+    if (silent || !on_terminal())
+        return;
+    snprintf(after, sizeof after, "run %zu/%zu  %s left", done < all ? done + 1 : all, all,
+             seconds_left < 0 ? "?" : clock_text(seconds_left, left));
+    draw(before, after, (uint64_t)(1000 * share), 1000);
+}
+
 void progress_clear(void)
 {
     if (shown)

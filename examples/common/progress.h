@@ -13,6 +13,8 @@
 void progress_training(const ammpl_progress *progress);
 /* An ammpl_progress_fn for ammpl_session_evaluate; `user` is the word before the bar. */
 int32_t progress_evaluation(void *user, const ammpl_progress *progress);
+/* Shows how much of several runs is done: `share` of all, 0..1; seconds_left below 0 where that is not known. */
+void progress_share(const char *before, size_t done, size_t all, double share, double seconds_left);
 /* Takes the bar off the terminal, so that a line can be written. */
 void progress_clear(void);
 /* Nothing of the above shows from now on. */

@@ -472,11 +472,12 @@ AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_dataset_open_split(ammpl_context *c
  * missing, and what was expected where), FORMAT, LABEL, UNSUPPORTED.  [R] on ctx */
 AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_dataset_open_named(ammpl_context *ctx, const char *name, const char *root,
                                                                 const char *part, ammpl_dataset **out);
-/* How many of them, and of the i-th its name, folder below the root and text template ("a photo of a {}, a type of pet."); static,
- * any of the three pointers may be NULL; else AMMPL_E_RANGE.  [T] */
+/* How many of them; of the i-th its name, folder below the root and text template ("a photo of a {}, a type of pet."; static, any of
+ * the three pointers may be NULL; else AMMPL_E_RANGE); and the place of a name, as above (AMMPL_E_OPTION lists them).  [T] */
 AMMPL_API size_t ammpl_dataset_named_count(void);
 AMMPL_API ammpl_status ammpl_dataset_named_describe(size_t i, const char **name, const char **folder,
                                                     const char **text_template);                                  /* [T] */
+AMMPL_API ammpl_status ammpl_dataset_named_find(const char *name, size_t *i);                                     /* [T] */
 /* Writes data sets as one split JSON that ammpl_dataset_open_split reads, paths relative to root, picks with their ids: a text
  * that can be compared and published.  Parts may be NULL (not all three).  As ammpl_prompt_save_file otherwise.  AMMPL_E_ARGUMENT:
  * classes differ, a picture has no file or lies outside root.  [R] */

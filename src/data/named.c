@@ -76,14 +76,14 @@ static bool same_name(const char *a, const char *b)
     }
 }
 
-static ammpl_status find(const char *name, const named **out)
+ammpl_status ammpli_named_find(const char *name, size_t *out)
 {
     const char *names[COUNT];
     char list[256] = "";
     for (size_t i = 0; i < COUNT; i++) {
         const named *n = &table[i];
         if (same_name(name, n->name) || same_name(name, n->dassl) || same_name(name, n->folder)) {
-            *out = n;
+            *out = i;
             return AMMPL_OK;
         }
         names[i] = n->name;
@@ -180,7 +180,9 @@ static ammpl_status open_part(opening *o, const char *name, const char *root, am
         part++;
     if (part == 3)
         return ammpli_fail(AMMPL_E_ARGUMENT, "part \"%s\": the parts are train, val and test", o->part);
-    TRY(find(name, &o->set));
+    size_t i;
+    TRY(ammpli_named_find(name, &i));
+    o->set = &table[i];
     TRY(find_base(o, root));
     struct stat st;
     if (o->set->has_split && stat(o->split, &st) == 0) {

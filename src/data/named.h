@@ -56,6 +56,8 @@ ammpl_status ammpli_build_eurosat(ammpli_draft *d);
 size_t ammpli_named_count(void);
 /* Name, place below the root and text template of the i-th; false beyond the last.  The pointers may be NULL. */
 bool ammpli_named_at(size_t i, const char **name, const char **folder, const char **text_template);
+/* The place of a name, its Dassl name or folder, case and marks aside; AMMPL_E_OPTION. */
+ammpl_status ammpli_named_find(const char *name, size_t *i);
 ammpl_status ammpli_dataset_open_named(ammpl_context *ctx, const char *name, const char *root, const char *part,
                                        ammpl_dataset **out);
 

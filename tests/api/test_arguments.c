@@ -211,6 +211,11 @@ START_TEST(datasets)
     ck_assert_str_eq(text_template, "a photo of a {}, a type of pet.");
     ck_is(ammpl_dataset_named_describe(9, &name, NULL, NULL), AMMPL_E_RANGE, "9");
     ck_assert_ptr_null(name);
+    size_t place;
+    ck_done(ammpl_dataset_named_find("oxford-pets", &place));
+    ck_assert_uint_eq(place, 6);
+    ck_is(ammpl_dataset_named_find("Pets", &place), AMMPL_E_OPTION, "OxfordPets");
+    ck_assert_uint_eq(place, 0);
     ck_is(ammpl_dataset_open_named(w->ctx, "Pets", "/", "test", &ds), AMMPL_E_OPTION, "OxfordPets");
     ck_is(ammpl_dataset_open_named(w->ctx, "DTD", "/nonexistent", "test", &ds), AMMPL_E_IO, "dtd/images below the root /nonexistent");
     ck_is(ammpl_dataset_open_folder(w->ctx, "/nonexistent", NULL, &ds), AMMPL_E_IO, "/nonexistent");

@@ -114,6 +114,8 @@ START_TEST(objects)
     ck_null_out(ammpl_dataset, out, ammpl_dataset_open_folder(NULL, "x", NULL, &out));
     ck_null_out(ammpl_dataset, out, ammpl_dataset_open_split(NULL, "x", "x", "train", &out));
     ck_null_out(ammpl_dataset, out, ammpl_dataset_open_named(NULL, "DTD", "x", "train", &out));
+    ck_null(ammpl_dataset_named_find(NULL, &n));
+    ck_null(ammpl_dataset_named_find("DTD", NULL));
     ck_null(ammpl_dataset_save_split(NULL, NULL, NULL, "x", "y", 0));
     ck_null(ammpl_dataset_add_image(NULL, NULL, 0));
     ck_null(ammpl_dataset_add_file(NULL, "x", 0));
