@@ -230,6 +230,17 @@ pub struct ammpl_batch {
 
 #[repr(C)]
 #[derive(Clone, Copy)]
+pub struct ammpl_cost {
+    pub struct_size: u32,
+    pub reserved: u32,
+    pub parameters: u64,
+    pub image_encodes: u64,
+    pub text_encodes: u64,
+    pub step_texts: u64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
 pub struct ammpl_metrics {
     pub struct_size: u32,
     pub reserved: u32,
@@ -326,6 +337,7 @@ extern "C" {
     pub fn ammpl_dataset_open_named(ctx: *mut ammpl_context, name: *const c_char, root: *const c_char, part: *const c_char, out: *mut *mut ammpl_dataset) -> ammpl_status;
     pub fn ammpl_dataset_named_count() -> usize;
     pub fn ammpl_dataset_named_describe(i: usize, name: *mut *const c_char, folder: *mut *const c_char, text_template: *mut *const c_char) -> ammpl_status;
+    pub fn ammpl_dataset_named_find(name: *const c_char, i: *mut usize) -> ammpl_status;
     pub fn ammpl_dataset_save_split(train: *const ammpl_dataset, val: *const ammpl_dataset, test: *const ammpl_dataset, root: *const c_char, path: *const c_char, overwrite: i32) -> ammpl_status;
     pub fn ammpl_dataset_destroy(ds: *mut ammpl_dataset);
     pub fn ammpl_dataset_add_image(ds: *mut ammpl_dataset, img: *const ammpl_image, label: i32) -> ammpl_status;
@@ -345,12 +357,14 @@ extern "C" {
     pub fn ammpl_prompt_create(m: *const ammpl_model, method: ammpl_method, class_names: *const *const c_char, n: usize, cfg: *const ammpl_config, out: *mut *mut ammpl_prompt) -> ammpl_status;
     pub fn ammpl_prompt_load_file(m: *const ammpl_model, path: *const c_char, cfg: *const ammpl_config, out: *mut *mut ammpl_prompt) -> ammpl_status;
     pub fn ammpl_prompt_load_memory(m: *const ammpl_model, data: *const c_void, size: usize, cfg: *const ammpl_config, out: *mut *mut ammpl_prompt) -> ammpl_status;
+    pub fn ammpl_prompt_import_file(m: *const ammpl_model, method: ammpl_method, class_names: *const *const c_char, n: usize, path: *const c_char, cfg: *const ammpl_config, out: *mut *mut ammpl_prompt) -> ammpl_status;
     pub fn ammpl_prompt_destroy(p: *mut ammpl_prompt);
     pub fn ammpl_prompt_save_file(p: *const ammpl_prompt, path: *const c_char, overwrite: i32) -> ammpl_status;
     pub fn ammpl_prompt_save_memory(p: *const ammpl_prompt, buf: *mut c_void, cap: usize, need: *mut usize) -> ammpl_status;
     pub fn ammpl_prompt_rebind_classes(p: *mut ammpl_prompt, class_names: *const *const c_char, n: usize) -> ammpl_status;
     pub fn ammpl_prompt_method(p: *const ammpl_prompt) -> ammpl_method;
     pub fn ammpl_prompt_conditioning(p: *const ammpl_prompt) -> i32;
+    pub fn ammpl_prompt_cost(p: *const ammpl_prompt, out: *mut ammpl_cost) -> ammpl_status;
     pub fn ammpl_prompt_class_count(p: *const ammpl_prompt) -> usize;
     pub fn ammpl_prompt_class_name(p: *const ammpl_prompt, i: usize) -> *const c_char;
     pub fn ammpl_prompt_option(p: *const ammpl_prompt, name: *const c_char) -> *const c_char;
