@@ -121,6 +121,8 @@ ammpl_status ammpli_prompt_create(const ammpl_model *m, ammpl_method method, con
 ammpl_status ammpli_prompt_new(const ammpl_model *m, const ammpli_method *method, const char *const *names, size_t n,
                                const ammpl_config *cfg, ammpl_prompt **out);
 ammpl_status ammpli_prompt_initialise(ammpl_prompt *p, size_t i, uint64_t seed);
+/* Logs which options set in cfg (NULL: none) belong to other methods. */
+void ammpli_warn_of_options(const ammpl_prompt *p, const ammpl_config *cfg);
 ammpl_prompt *ammpli_prompt_hold(ammpl_prompt *p);
 void ammpli_prompt_release(ammpl_prompt *p);
 ammpl_status ammpli_prompt_rebind(ammpl_prompt *p, const char *const *names, size_t n);

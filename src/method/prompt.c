@@ -104,6 +104,23 @@ ammpl_status ammpli_prompt_initialise(ammpl_prompt *p, size_t i, uint64_t seed)
     return status;
 }
 
+static bool reads_option(const ammpli_method *method, const char *name)
+{
+    for (const char *const *option = method->options; *option; option++)
+        if (strcmp(*option, name) == 0)
+            return true;
+    return false;
+}
+
+void ammpli_warn_of_options(const ammpl_prompt *p, const ammpl_config *cfg)
+{
+    for (size_t i = 0; cfg && i < ammpli_option_count(); i++) {
+        const ammpl_option_info *o = ammpli_option_at(i);
+        if ((o->flags & AMMPL_OPTION_SAVED) && ammpli_config_is_set(cfg, o->id) && !reads_option(p->method, o->name))
+            ammpli_log(p->ctx, AMMPL_LEVEL_WARN, "option %s has no effect: method %s does not read it", o->name, p->method->name);
+    }
+}
+
 ammpl_status ammpli_prompt_create(const ammpl_model *m, ammpl_method id, const char *const *names, size_t n,
                                   const ammpl_config *cfg, ammpl_prompt **out)
 {
@@ -124,6 +141,7 @@ ammpl_status ammpli_prompt_create(const ammpl_model *m, ammpl_method id, const c
     TRY_GOTO(fail, method->bind(p));
     for (size_t i = 0; i < p->tensors; i++)
         TRY_GOTO(fail, ammpli_prompt_initialise(p, i, seed));
+    ammpli_warn_of_options(p, cfg);
     *out = p;
     return AMMPL_OK;
 fail:

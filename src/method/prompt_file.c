@@ -331,6 +331,7 @@ ammpl_status ammpli_prompt_load(const ammpl_model *m, const ammpli_st *st, const
     TRY_GOTO(done, method->define(p));
     TRY_GOTO(done, read_tensors(p, st, cfg, changed));
     TRY_GOTO(done, method->bind(p));
+    ammpli_warn_of_options(p, cfg);
     *out = p;
     p = NULL;
 done:
