@@ -675,8 +675,8 @@ AMMPL_API void ammpl_trainer_destroy(ammpl_trainer *t);
 /* The option in force in this run, as text, by name: given, else the method's published setting for the protocol (and for as
  * many images as the largest class has), else the table's default.  Borrowed from t; NULL when unknown.  [R] */
 AMMPL_API const char *ammpl_trainer_option(const ammpl_trainer *t, const char *name);
-/* One optimizer step; AMMPL_END (and nothing done) when all are done.  On failure (an unreadable image, NaN) the prompt
- * and the trainer are as before the call.  progress may be NULL.  [S] */
+/* One optimizer step; AMMPL_END (and nothing done) when all are done.  On failure (an unreadable image, NaN; AMMPL_E_STATE while
+ * the prompt has other classes than the data) the prompt and the trainer are as before the call.  progress may be NULL.  [S] */
 AMMPL_API ammpl_status ammpl_trainer_step(ammpl_trainer *t, ammpl_progress *progress);
 /* Prompt, momenta, counters and options to a state file; loading it into a trainer made with the same prompt method,
  * data and options continues bit-identically from that step.  Saving as ammpl_prompt_save_file with overwrite = 1; on

@@ -23,7 +23,9 @@ typedef struct run {
     float *dlogits, *dw;   /* [B,C] of `logits`; [T,C,E] gathered from CAVPT, each layer's for itself: an order of sums that does
                             * not depend on the parts */
     float *dimage;         /* [B,C] of s <v, Z> in the guidance phase; else NULL */
-    double aux_weight, loss;
+    double aux_weight;
+    /* Each term of the loss for itself, CAVPT's per layer [T]: as with dw, sums in an order that does not depend on the parts. */
+    double joint, text_only, image_only, *aux;
 } run;
 
 dpt_sizes dpt_sizes_of(const ammpl_prompt *p)
@@ -282,7 +284,7 @@ static ammpl_status auxiliary(run *r, const part *t, int64_t j, float *dout)
     }
     ammpl_status status = AMMPL_OK;
     if (h > 0 && alpha > 0)
-        status = dpt_cavpt_aux(&r->s->engine, &r->z, &t->cavpt[j], row, label, h, alpha * r->aux_weight, &r->loss, dout);
+        status = dpt_cavpt_aux(&r->s->engine, &r->z, &t->cavpt[j], row, label, h, alpha * r->aux_weight, &r->aux[j], dout);
     ammpli_free(r->p->ctx, row);
     return status;
 }
@@ -332,13 +334,13 @@ static ammpl_status losses(run *r, const part *t)
     bool guided = r->dimage != NULL;
     float *logits = r->logits + t->first * z.C, *v = r->v + t->first * z.E, *other;
     RUN(gemm, 1, t->B, z.C, z.E, logit_factor(r), v, 0, 0, r->unit, 1, 0, 0, logits, 0);
-    TRY(ammpli_cross_entropy(e, logits, label, t->B, z.C, guided ? 0.1 * weight : weight, &r->loss, r->dlogits + t->first * z.C));
+    TRY(ammpli_cross_entropy(e, logits, label, t->B, z.C, guided ? 0.1 * weight : weight, &r->joint, r->dlogits + t->first * z.C));
     if (!guided)
         return AMMPL_OK;
     ammpli_mark mark = ammpli_arena_mark(e);
     TRY(ammpli_take_floats(e, t->B * z.C, &other));
     RUN(gemm, 1, t->B, z.C, z.E, logit_factor(r), v, 0, 0, r->template, 1, 0, 0, other, 0);
-    TRY(ammpli_cross_entropy(e, other, label, t->B, z.C, weight, &r->loss, r->dimage + t->first * z.C));
+    TRY(ammpli_cross_entropy(e, other, label, t->B, z.C, weight, &r->image_only, r->dimage + t->first * z.C));
     ammpli_arena_release(e, mark);
     return AMMPL_OK;
 }
@@ -355,7 +357,7 @@ static ammpl_status text_backward(run *r)
         TRY(ammpli_take_floats(e, r->B * z.C, &text));
         TRY(ammpli_take_floats(e, r->B * z.C, &dtext));
         RUN(gemm, 1, r->B, z.C, z.E, logit_factor(r), r->plain, 0, 0, r->unit, 1, 0, 0, text, 0);
-        TRY(ammpli_cross_entropy(e, text, r->batch->label, r->B, z.C, ammpli_batch_weight(r->batch), &r->loss, dtext));
+        TRY(ammpli_cross_entropy(e, text, r->batch->label, r->B, z.C, ammpli_batch_weight(r->batch), &r->text_only, dtext));
         RUN(gemm, 1, z.C, z.E, r->B, logit_factor(r), dtext, 1, 0, r->plain, 0, 0, 1, dunit, 0);
     }
     RUN(l2norm_backward, dunit, dunit, r->unit, r->norm, z.C, z.E);
@@ -390,7 +392,15 @@ static ammpl_status train_parts(run *r, float *const *dvisual)
     return AMMPL_OK;
 }
 
-static ammpl_status run_step(run *r, ammpl_prompt *p, float *logits)
+static double sum_of_terms(const run *r)
+{
+    double loss = r->joint + r->text_only + r->image_only;
+    for (int64_t j = 0; j < r->z.T; j++)
+        loss += r->aux[j];
+    return loss;
+}
+
+static ammpl_status run_step(run *r, ammpl_prompt *p, double *loss, float *logits)
 {
     ammpli_engine *e = &r->s->engine;
     dpt_sizes z = r->z;
@@ -414,10 +424,13 @@ static ammpl_status run_step(run *r, ammpl_prompt *p, float *logits)
     ammpli_free(e->ctx, dvisual);
     TRY(status);
     TRY(text_backward(r));
-    TRY(ammpli_check_loss(r->loss));
+    double sum = sum_of_terms(r);
+    TRY(ammpli_check_loss(sum));
     if (logits)
         RUN(download, logits, r->logits, (size_t)(r->B * z.C) * sizeof *logits);
-    return ammpli_gradients_add(e, p, r->grad);
+    TRY(ammpli_gradients_add(e, p, r->grad));
+    *loss = sum;
+    return AMMPL_OK;
 }
 
 ammpl_status dpt_accumulate(ammpl_session *s, ammpl_prompt *p, const ammpl_batch *batch, double *loss, float *logits)
@@ -426,12 +439,12 @@ ammpl_status dpt_accumulate(ammpl_session *s, ammpl_prompt *p, const ammpl_batch
     ammpli_arena_reset(&s->engine);
     TRY(ammpli_gradients_take(&s->engine, p, &grad));
     run r = {.s = s, .p = p, .z = dpt_sizes_of(p), .batch = batch, .grad = grad, .B = (int64_t)batch->n};
-    ammpl_status status = run_step(&r, p, logits);
+    r.aux = ammpli_alloc(p->ctx, (size_t)r.z.T, sizeof *r.aux);
+    ammpl_status status = r.aux ? run_step(&r, p, loss, logits) : AMMPL_E_MEMORY;
     ammpli_free(p->ctx, grad);
     ammpli_free(p->ctx, r.top);
-    TRY(status);
-    *loss = r.loss;
-    return AMMPL_OK;
+    ammpli_free(p->ctx, r.aux);
+    return status;
 }
 
 ammpl_status dpt_aux_rows(ammpl_session *s, const ammpl_prompt *p, const float *pixels, const int32_t *label, int64_t n, int64_t *rows)

@@ -248,10 +248,21 @@ static void report(const ammpl_trainer *t, double loss, double rate, int64_t n, 
                             .images_per_second = t->epoch_seconds > 0 ? (double)t->epoch_images / t->epoch_seconds : 0};
 }
 
+/* A prompt that was given other classes in between would learn them from these pictures. */
+static ammpl_status check_binding(const ammpl_trainer *t)
+{
+    if (ammpli_check_classes(t->prompt, t->data) >= 0)
+        return AMMPL_OK;
+    ammpli_clear_error();
+    return ammpli_fail(AMMPL_E_STATE, "the prompt was given other classes than the data's since this trainer was made; give it those "
+                                      "again, or make a trainer for data of the new ones");
+}
+
 ammpl_status ammpli_trainer_step(ammpl_trainer *t, ammpl_progress *progress)
 {
     if (t->step >= t->steps)
         return AMMPL_END;
+    TRY(check_binding(t));
     double begin = ammpli_seconds();
     int64_t left = images_per_epoch(t) - t->next, per_step = t->batch * t->accumulate;
     int64_t count = left < per_step ? left : per_step;

@@ -1,9 +1,4 @@
-/* test_gradients.c - AMMPL's gradients against finite differences of its own loss, with the mask draws frozen.
- *
- * The loss is float32: one evaluation is off by about 1e-6.  So differences are taken along random directions of a whole
- * tensor, with steps large enough for that noise and Richardson's extrapolation against the curvature, and several directions
- * are compared at once: |differences - products with the gradient| / |products| <= TOLERANCE (measured: 4e-4 at most, 1.2e-3
- * with the 16-wide kernels; products below a hundredth of the largest gradient count as that).
+/* test_gradients.c - AMMPL's gradients against finite differences of its own loss (differences.h), with the mask draws frozen.
  *
  * P has no such derivative (the draw is 0 or 1).  Its straight-through rules are derivatives of something else, which
  * evaluation = expected computes: at P = the drawn masks the picture r I + (1 - r) pad is the drawn one, and its derivative
@@ -11,6 +6,7 @@
  * over kept patches is the derivative with respect to that patch's brightness.  (Hadamard at masked, padded patches is left to
  * the goldens.)
  */
+#include "differences.h"
 #include "train/nano.h"
 
 #include <math.h>
@@ -18,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const double TOLERANCE = 2e-3;
+static const double TOLERANCE = 2e-3;      /* measured: 4e-4 at most, 1.2e-3 with the 16-wide kernels */
 static const double MASK_TOLERANCE = 1e-2; /* differences of one side, next to LayerNorm's bend: measured 3e-3 */
 enum { DIRECTIONS = 6, SEED = 21, STEP = 3, PATCHES = 9 };
 static const int32_t label[NANO_IMAGES] = {0, 1, 2, 0, 1, 2, 1};
@@ -28,61 +24,28 @@ static ammpl_batch batch_of(const float *pixels, size_t n)
     return (ammpl_batch){.struct_size = sizeof(ammpl_batch), .n = n, .pixels = pixels, .label = label, .seed = SEED, .step = STEP};
 }
 
-/* Mean cross-entropy, in double from the logits. */
-static double loss_of_logits(const float *logits, size_t n, size_t C)
-{
-    double sum = 0;
-    for (size_t b = 0; b < n; b++) {
-        double z = 0;
-        for (size_t i = 0; i < C; i++)
-            z += exp((double)logits[b * C + i] - (double)logits[b * C + (size_t)label[b]]);
-        sum += log(z);
-    }
-    return sum / (double)n;
-}
-
 static double training_loss(nano *n, const float *pixels, size_t images)
 {
     float logits[NANO_IMAGES * NANO_CLASSES];
     double loss;
     ammpl_batch batch = batch_of(pixels, images);
     ck_ok(ammpli_session_accumulate(n->session, n->prompt, &batch, &loss, logits));
-    double mine = loss_of_logits(logits, images, NANO_CLASSES);
+    double mine = differences_cross_entropy(logits, label, images, NANO_CLASSES);
     ck_assert_double_eq_tol(loss, mine, 1e-5 * (1 + fabs(mine)));
     return mine;
 }
 
-/* A number for (which, i) that is the same every time. */
-static double normal(uint32_t which, uint32_t i)
-{
-    uint32_t x[4];
-    ammpli_philox(99, 201, i, which, 0, 0, x);
-    return ammpli_normal(x);
-}
-
 /* ---- everything but P ---- */
 
-typedef struct line { /* the loss along a direction of one tensor */
+typedef struct pictures {
     nano *n;
-    size_t tensor;
-    const float *pixels, *origin;
-    const double *direction;
-} line;
+    const float *pixels;
+} pictures;
 
-static double at(const line *l, double step)
+static double loss_of_all(void *user)
 {
-    int64_t count = l->n->prompt->tensor[l->tensor].count;
-    float *value = malloc((size_t)count * sizeof *value);
-    for (int64_t i = 0; i < count; i++)
-        value[i] = (float)((double)l->origin[i] + step * l->direction[i]);
-    ck_ok(ammpli_prompt_write(l->n->prompt, l->tensor, value));
-    free(value);
-    return training_loss(l->n, l->pixels, NANO_IMAGES);
-}
-
-static double central(const line *l, double h)
-{
-    return (at(l, h) - at(l, -h)) / (2 * h);
+    const pictures *p = user;
+    return training_loss(p->n, p->pixels, NANO_IMAGES);
 }
 
 static const char *const variants[][9] = {{"scope", "shared", NULL},
@@ -109,7 +72,7 @@ static void open_variant(nano *n, const char *const *options)
         bool prob = strcmp(tensor->name, "mask_prob") == 0, bias = strstr(tensor->name, "linear1.bias") != NULL;
         float *value = malloc((size_t)tensor->count * sizeof *value);
         for (int64_t i = 0; i < tensor->count; i++) /* the hidden units' biases keep them away from the ReLU's corner */
-            value[i] = (float)(prob ? 0.65 + 0.05 * normal(7, (uint32_t)i) : bias ? 2 : 0.3 * normal((uint32_t)t + 50, (uint32_t)i));
+            value[i] = (float)(prob ? 0.65 + 0.05 * nano_normal(7, (uint32_t)i) : bias ? 2 : 0.3 * nano_normal((uint32_t)t + 50, (uint32_t)i));
         ck_ok(ammpli_prompt_write(n->prompt, t, value));
         free(value);
     }
@@ -120,55 +83,18 @@ START_TEST(parameters)
     nano n;
     open_variant(&n, variants[_i]);
     float *pixels = nano_pixels(&n);
-    double largest = 0;
-    ck_ok(ammpli_prompt_zero_gradients(n.prompt));
-    training_loss(&n, pixels, NANO_IMAGES);
-    float *gradient[16];
+    pictures all = {&n, pixels};
+    differences d = {.prompt = n.prompt, .loss = loss_of_all, .user = &all, .directions = DIRECTIONS};
+    differences_open(&d);
     for (size_t t = 0; t < n.prompt->tensors; t++) {
-        const ammpli_tensor *tensor = &n.prompt->tensor[t];
-        gradient[t] = malloc((size_t)tensor->count * sizeof(float));
-        ck_ok(ammpli_prompt_gradient_read(n.prompt, t, gradient[t]));
-        double norm = 0;
-        for (int64_t i = 0; i < tensor->count; i++)
-            norm += (double)gradient[t][i] * (double)gradient[t][i];
-        largest = fmax(largest, sqrt(norm));
-        ck_assert_msg(norm > 1e-8, "%s has no gradient", tensor->name);
-    }
-    for (size_t t = 0; t < n.prompt->tensors; t++) {
-        const ammpli_tensor *tensor = &n.prompt->tensor[t];
-        if (strcmp(tensor->name, "mask_prob") == 0)
+        const char *name = n.prompt->tensor[t].name;
+        ck_assert_msg(d.norm[t] > 1e-4, "%s has no gradient", name);
+        if (strcmp(name, "mask_prob") == 0)
             continue;
-        float *origin = malloc((size_t)tensor->count * sizeof *origin);
-        double *direction = malloc((size_t)tensor->count * sizeof *direction), d2 = 0, g2 = 0, slope = 0;
-        ck_ok(ammpli_prompt_read(n.prompt, t, origin));
-        for (int64_t i = 0; i < tensor->count; i++)
-            slope += (double)gradient[t][i] * (double)gradient[t][i];
-        for (uint32_t k = 0; k < DIRECTIONS; k++) {
-            /* Random, of length 1, and leaning towards the gradient so that there is something to measure. */
-            double length = 0, product = 0;
-            for (int64_t i = 0; i < tensor->count; i++) {
-                direction[i] = normal((uint32_t)t * 100 + k, (uint32_t)i) / sqrt((double)tensor->count) +
-                               0.7 * (k % 2 ? 1 : -1) * (double)gradient[t][i] / sqrt(slope);
-                length += direction[i] * direction[i];
-            }
-            for (int64_t i = 0; i < tensor->count; i++) {
-                direction[i] /= sqrt(length);
-                product += direction[i] * (double)gradient[t][i];
-            }
-            line l = {&n, t, pixels, origin, direction};
-            /* The slope tells how far one must go for a difference of about 2e-2. */
-            double h = fmin(1e-2 / sqrt(slope), 0.1), difference = (4 * central(&l, h / 2) - central(&l, h)) / 3;
-            d2 += (difference - product) * (difference - product);
-            g2 += product * product;
-        }
-        ck_ok(ammpli_prompt_write(n.prompt, t, origin));
-        double error = sqrt(d2 / fmax(g2, DIRECTIONS * 1e-4 * largest * largest));
-        ck_assert_msg(error <= TOLERANCE, "%s: differences are %.3g off (|gradient| %.3g)", tensor->name, error, sqrt(slope));
-        free(origin);
-        free(direction);
+        double error = differences_error(&d, t);
+        ck_assert_msg(error <= TOLERANCE, "%s: differences are %.3g off (|gradient| %.3g)", name, error, d.norm[t]);
     }
-    for (size_t t = 0; t < n.prompt->tensors; t++)
-        free(gradient[t]);
+    differences_close(&d);
     free(pixels);
     nano_close(&n);
 }
@@ -195,7 +121,7 @@ static double expected_loss(nano *n, const float *pixels, size_t tensor, const f
     float logits[NANO_CLASSES];
     ck_ok(ammpli_prompt_write(n->prompt, tensor, prob));
     ck_ok(ammpli_session_predict(n->session, n->prompt, pixels, 1, logits));
-    return loss_of_logits(logits, 1, NANO_CLASSES);
+    return differences_cross_entropy(logits, label, 1, NANO_CLASSES);
 }
 
 static const char *const mask_variants[][9] = {

@@ -38,7 +38,7 @@ void nano_add_pictures(ammpl_dataset *data, int count)
 
 static void make_learner(nano *n)
 {
-    ck_ok(ammpli_prompt_create(n->model, AMMPL_METHOD_AMMPL, nano_names, NANO_CLASSES, n->cfg, &n->prompt));
+    ck_ok(ammpli_prompt_create(n->model, n->method, nano_names, NANO_CLASSES, n->cfg, &n->prompt));
     ck_ok(ammpli_session_create(n->model, n->cfg, &n->session));
     n->trainer = NULL;
 }
@@ -52,10 +52,16 @@ static void drop_learner(nano *n)
 
 void nano_open(nano *n, const char *const *options)
 {
+    nano_open_method(n, "nano", AMMPL_METHOD_AMMPL, options);
+}
+
+void nano_open_method(nano *n, const char *model, ammpl_method method, const char *const *options)
+{
     static const char *const base[] = {"epochs", "4", "batch", "3", "lr", "0.05", "seed", "11", NULL};
     memset(n, 0, sizeof *n);
+    n->method = method;
     n->ctx = test_context();
-    ck_ok(ammpli_model_load_file(n->ctx, NULL, test_golden("nano"), NULL, &n->model));
+    ck_ok(ammpli_model_load_file(n->ctx, NULL, test_golden(model), NULL, &n->model));
     ck_ok(ammpli_config_create(n->ctx, &n->cfg));
     for (const char *const *o = base; *o; o += 2)
         nano_set(n, o[0], o[1]);
@@ -134,6 +140,13 @@ float *nano_logits(nano *n, const ammpl_prompt *p)
     ck_ok(ammpli_session_predict(n->session, p, pixels, NANO_IMAGES, logits));
     free(pixels);
     return logits;
+}
+
+double nano_normal(uint32_t which, uint32_t i)
+{
+    uint32_t x[4];
+    ammpli_philox(99, 201, i, which, 0, 0, x);
+    return ammpli_normal(x);
 }
 
 void nano_copy_values(ammpl_prompt *to, const ammpl_prompt *from)

@@ -16,10 +16,13 @@ typedef struct nano {
     ammpl_prompt *prompt;
     ammpl_session *session;
     ammpl_trainer *trainer; /* NULL until nano_trainer */
+    ammpl_method method;
 } nano;
 
-/* options: pairs "name", "value", ended by NULL; on top of 4 epochs of batches of 3, lr 0.05, seed 11. */
+/* AMMPL on golden/nano.  options: pairs "name", "value", ended by NULL; on top of 4 epochs of batches of 3, lr 0.05, seed 11. */
 void nano_open(nano *n, const char *const *options);
+/* The same with another method, on another of golden's models. */
+void nano_open_method(nano *n, const char *model, ammpl_method method, const char *const *options);
 void nano_close(nano *n);
 /* Another prompt, session and trainer on the same model and data: as a new process would make them. */
 void nano_restart(nano *n);
@@ -36,6 +39,8 @@ float *nano_pixels(const nano *n);
 /* Logits of all pictures under a prompt (malloc) [7,C]. */
 float *nano_logits(nano *n, const ammpl_prompt *p);
 void nano_set(nano *n, const char *name, const char *value);
+/* Normal numbers, the same for the same pair every time. */
+double nano_normal(uint32_t which, uint32_t i);
 /* Copies the values of tensors that both have. */
 void nano_copy_values(ammpl_prompt *to, const ammpl_prompt *from);
 
