@@ -27,7 +27,7 @@ static rows_on rows_behind(const ammpli_pass *pass, int64_t i)
 {
     const ammpli_slots *slots = &pass->slots;
     if (i + 1 == pass->tower->layers)
-        return (rows_on){pass->B, pass->read};
+        return (rows_on){ammpli_pass_reads(pass), pass->read};
     bool gone = i + 1 == pass->to ? slots->n > 0 && slots->drop : prompt_at(pass, i + 1) != NULL;
     return gone ? (rows_on){pass->T - slots->n, slots->other} : (rows_on){pass->T, NULL};
 }
@@ -55,21 +55,28 @@ static saved_block saved_at(const ammpli_pass *pass, int64_t i)
 ammpl_status ammpli_pass_take(ammpli_engine *e, ammpli_pass *pass)
 {
     if (pass->to == pass->tower->layers)
-        TRY(ammpli_take_floats(e, pass->B * pass->tower->width, &pass->last));
+        TRY(ammpli_take_floats(e, ammpli_pass_reads(pass) * pass->tower->width, &pass->last));
     if (pass->keep)
         TRY(ammpli_take_floats(e, saved_before(pass, pass->to), &pass->saved));
     return AMMPL_OK;
 }
 
-/* attn [T,D] = attention of LN1(x); h [T,D] is scratch. */
-static ammpl_status attention_forward(ammpli_engine *e, const ammpli_pass *pass, const ammpli_block *b, const float *x, float *h,
-                                      float *qkv, float *attn)
+/* The rows of block i whose keys and values stand before those of the sequences: of the pass that encodes them, or its own. */
+static const float *prefix_at(const ammpli_pass *pass, int64_t i, const float *qkv)
+{
+    return pass->prefix.of ? saved_at(pass->prefix.of, i).qkv : qkv;
+}
+
+/* attn [T,D] = attention of LN1(x) in block i; h [T,D] is scratch. */
+static ammpl_status attention_forward(ammpli_engine *e, const ammpli_pass *pass, int64_t i, const float *x, float *h, float *qkv,
+                                      float *attn)
 {
     const ammpli_tower *t = pass->tower;
+    const ammpli_block *b = &t->block[i];
     RUN(layernorm_forward, h, x, b->ln1_gamma, b->ln1_beta, pass->T, t->width, t->eps);
     RUN(linear_forward, qkv, NULL, h, b->qkv, b->qkv_bias, NULL, AMMPL_ACT_NONE, pass->T);
     return e->ops->attention_forward(e->stream, attn, qkv, pass->start, pass->B, pass->max_len, pass->T, t->width, t->heads,
-                                     t->causal);
+                                     t->causal, prefix_at(pass, i, qkv), pass->prefix.group, pass->prefix.rows);
 }
 
 /* x [n,D] += out(attn); x += MLP(LN2(x)).  h [n,D] and f [n,F] are scratch, pre [n,F] may be NULL. */
@@ -127,7 +134,7 @@ ammpl_status ammpli_blocks_forward(ammpli_engine *e, const ammpli_pass *pass, fl
             s = saved_at(pass, i);
             RUN(copy, s.x, x, (size_t)(T * D) * sizeof(float));
         }
-        TRY(attention_forward(e, pass, &t->block[i], x, h, s.qkv, s.attn));
+        TRY(attention_forward(e, pass, i, x, h, s.qkv, s.attn));
         TRY(mlp_forward_on(e, pass, i, x, &s, h, f));
     }
     ammpli_arena_release(e, mark);
@@ -175,11 +182,33 @@ static ammpl_status mlp_backward_on(ammpli_engine *e, const ammpli_pass *pass, i
     return AMMPL_OK;
 }
 
+/* dqkv [T,3D] from dattn [T,D].  What reaches prefixes is gathered first, then added to their rows, which stand in front:
+ * in this order whether one pass or several read them. */
+static ammpl_status attention_backward(ammpli_engine *e, const ammpli_pass *pass, int64_t i, float *dqkv, const float *dattn,
+                                       const saved_block *s)
+{
+    const ammpli_tower *t = pass->tower;
+    const ammpli_prefix *prefix = &pass->prefix;
+    int64_t D = t->width, gathered = prefix->count * prefix->rows * 3 * D;
+    ammpli_mark mark = ammpli_arena_mark(e);
+    float *dprefix = NULL;
+    if (prefix->gradient)
+        dprefix = prefix->gradient + (i - pass->from) * gathered;
+    else if (prefix->rows > 0)
+        TRY(ammpli_take_zeros(e, gathered, &dprefix));
+    RUN(attention_backward, dqkv, dattn, s->attn, s->qkv, pass->start, pass->B, pass->max_len, pass->T, D, t->heads, t->causal, dprefix,
+        prefix_at(pass, i, s->qkv), prefix->group, prefix->rows);
+    if (prefix->rows > 0 && !prefix->of)
+        RUN(add, dqkv, dprefix, 1, gathered);
+    ammpli_arena_release(e, mark);
+    return AMMPL_OK;
+}
+
 ammpl_status ammpli_blocks_backward(ammpli_engine *e, const ammpli_pass *pass, float *dlast, float *dx, float *const *dprompt)
 {
     const ammpli_tower *t = pass->tower;
     const ammpli_slots *slots = &pass->slots;
-    int64_t T = pass->T, B = pass->B, D = t->width, F = t->hidden;
+    int64_t T = pass->T, D = t->width, F = t->hidden;
     ammpli_mark mark = ammpli_arena_mark(e);
     float *x_mid, *dh, *dpre, *dqkv;
     TRY(ammpli_take_floats(e, T * D, &x_mid));
@@ -190,7 +219,7 @@ ammpl_status ammpli_blocks_backward(ammpli_engine *e, const ammpli_pass *pass, f
         const ammpli_block *b = &t->block[i];
         saved_block s = saved_at(pass, i);
         TRY(mlp_backward_on(e, pass, i, dlast, dx, dh, &s, x_mid, dpre));
-        RUN(attention_backward, dqkv, dh, s.attn, s.qkv, pass->start, B, pass->max_len, T, D, t->heads, t->causal);
+        TRY(attention_backward(e, pass, i, dqkv, dh, &s));
         RUN(linear_backward, dh, dqkv, b->qkv, NULL, AMMPL_ACT_NONE, T);
         RUN(layernorm_backward, dx, dh, s.x, b->ln1_gamma, dx, T, D, t->eps);
         /* What a prompt overwrote has no gradient: rows_behind(i - 1) leaves these rows out. */
@@ -206,9 +235,10 @@ ammpl_status ammpli_feature_forward(ammpli_engine *e, const ammpli_pass *pass, f
     const ammpli_tower *t = pass->tower;
     ammpli_mark mark = ammpli_arena_mark(e);
     float *h;
-    TRY(ammpli_take_floats(e, pass->B * t->width, &h));
-    RUN(layernorm_forward, h, pass->last, t->ln_post_gamma, t->ln_post_beta, pass->B, t->width, t->eps);
-    RUN(linear_forward, feature, NULL, h, t->projection, NULL, NULL, AMMPL_ACT_NONE, pass->B);
+    int64_t n = ammpli_pass_reads(pass);
+    TRY(ammpli_take_floats(e, n * t->width, &h));
+    RUN(layernorm_forward, h, pass->last, t->ln_post_gamma, t->ln_post_beta, n, t->width, t->eps);
+    RUN(linear_forward, feature, NULL, h, t->projection, NULL, NULL, AMMPL_ACT_NONE, n);
     ammpli_arena_release(e, mark);
     return AMMPL_OK;
 }
@@ -216,6 +246,7 @@ ammpl_status ammpli_feature_forward(ammpli_engine *e, const ammpli_pass *pass, f
 ammpl_status ammpli_feature_backward(ammpli_engine *e, const ammpli_pass *pass, const float *dfeature, float *dlast)
 {
     const ammpli_tower *t = pass->tower;
-    RUN(linear_backward, dlast, dfeature, t->projection, NULL, AMMPL_ACT_NONE, pass->B);
-    return e->ops->layernorm_backward(e->stream, dlast, dlast, pass->last, t->ln_post_gamma, NULL, pass->B, t->width, t->eps);
+    int64_t n = ammpli_pass_reads(pass);
+    RUN(linear_backward, dlast, dfeature, t->projection, NULL, AMMPL_ACT_NONE, n);
+    return e->ops->layernorm_backward(e->stream, dlast, dlast, pass->last, t->ln_post_gamma, NULL, n, t->width, t->eps);
 }

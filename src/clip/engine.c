@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { ARENA_ALIGN = 64, ARENA_FIRST = 1 << 20 };
+enum { ARENA_ALIGN = 64, ARENA_FIRST = 1 << 20, HOST_FIRST = 1 << 12 };
 
 ammpl_status ammpli_engine_open(ammpli_engine *e, const ammpl_model *m)
 {
@@ -14,44 +14,72 @@ ammpl_status ammpli_engine_open(ammpli_engine *e, const ammpl_model *m)
     return m->device->backend->stream_create(&m->ctx->host, m->device->index, &e->stream);
 }
 
+static void free_block(ammpli_engine *e, const ammpli_arena *a, void *base)
+{
+    if (a == &e->host)
+        ammpli_free(e->ctx, base);
+    else
+        e->ops->release(e->stream, base);
+}
+
+static void close_arena(ammpli_engine *e, ammpli_arena *a)
+{
+    for (size_t i = 0; i < a->count; i++)
+        free_block(e, a, a->block[i].base);
+    ammpli_free(e->ctx, a->block);
+}
+
 void ammpli_engine_close(ammpli_engine *e)
 {
     if (!e->stream)
         return;
-    for (size_t i = 0; i < e->arena.count; i++)
-        e->ops->release(e->stream, e->arena.block[i].base);
-    ammpli_free(e->ctx, e->arena.block);
+    close_arena(e, &e->arena);
+    close_arena(e, &e->host);
     e->model->device->backend->stream_destroy(e->stream);
     memset(e, 0, sizeof *e);
 }
 
-static ammpl_status add_block(ammpli_engine *e, size_t size)
+static ammpl_status add_block(ammpli_engine *e, ammpli_arena *a, size_t size)
 {
-    ammpli_arena *a = &e->arena;
     if (!ammpli_grow(e->ctx, (void **)&a->block, &a->cap, a->count + 1, sizeof *a->block))
         return AMMPL_E_MEMORY;
     void *base;
-    TRY(e->ops->alloc(e->stream, size, &base));
+    if (a == &e->host) {
+        base = ammpli_alloc(e->ctx, size, 1);
+        if (!base)
+            return AMMPL_E_MEMORY;
+    } else {
+        TRY(e->ops->alloc(e->stream, size, &base));
+    }
     a->block[a->count++] = (ammpli_arena_block){base, size};
     a->used = 0;
     return AMMPL_OK;
 }
 
-ammpl_status ammpli_take(ammpli_engine *e, size_t bytes, void **out)
+static ammpl_status take(ammpli_engine *e, ammpli_arena *a, size_t bytes, size_t first, void **out)
 {
-    ammpli_arena *a = &e->arena;
     *out = NULL;
     if (bytes > SIZE_MAX / 2)
         return ammpli_fail(AMMPL_E_MEMORY, "out of memory: a step would need more bytes than can be addressed");
     bytes = (bytes + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN;
     if (a->count == 0 || a->block[a->count - 1].size - a->used < bytes) {
         /* Doubling, so that the last block soon holds a whole chunk: a release across blocks gives back the last one only. */
-        size_t size = a->count ? 2 * a->block[a->count - 1].size : ARENA_FIRST;
-        TRY(add_block(e, bytes > size ? bytes : size));
+        size_t size = a->count ? 2 * a->block[a->count - 1].size : first;
+        TRY(add_block(e, a, bytes > size ? bytes : size));
     }
     *out = a->block[a->count - 1].base + a->used;
     a->used += bytes;
     return AMMPL_OK;
+}
+
+ammpl_status ammpli_take(ammpli_engine *e, size_t bytes, void **out)
+{
+    return take(e, &e->arena, bytes, ARENA_FIRST, out);
+}
+
+ammpl_status ammpli_take_host(ammpli_engine *e, size_t bytes, void **out)
+{
+    return take(e, &e->host, bytes, HOST_FIRST, out);
 }
 
 ammpl_status ammpli_take_floats(ammpli_engine *e, int64_t n, float **out)
@@ -79,32 +107,38 @@ ammpl_status ammpli_take_copy(ammpli_engine *e, const float *host, int64_t n, fl
 
 ammpli_mark ammpli_arena_mark(const ammpli_engine *e)
 {
-    return (ammpli_mark){e->arena.count, e->arena.used};
+    return (ammpli_mark){e->arena.count, e->arena.used, e->host.count, e->host.used};
+}
+
+/* Where blocks were added since, they serve whatever comes next, from the start of the last (largest) one. */
+static void release(ammpli_arena *a, size_t block, size_t used)
+{
+    a->used = block == a->count ? used : 0;
 }
 
 void ammpli_arena_release(ammpli_engine *e, ammpli_mark mark)
 {
-    ammpli_arena *a = &e->arena;
-    if (mark.block == a->count) {
-        a->used = mark.used;
-        return;
-    }
-    /* Blocks were added since: they serve whatever comes next, from the start of the last (largest) one. */
-    a->used = 0;
+    release(&e->arena, mark.block, mark.used);
+    release(&e->host, mark.host_block, mark.host_used);
 }
 
-void ammpli_arena_reset(ammpli_engine *e)
+static void reset(ammpli_engine *e, ammpli_arena *a)
 {
-    ammpli_arena *a = &e->arena;
     a->used = 0;
     if (a->count <= 1)
         return;
     size_t total = 0;
     for (size_t i = 0; i < a->count; i++) {
         total += a->block[i].size;
-        e->ops->release(e->stream, a->block[i].base);
+        free_block(e, a, a->block[i].base);
     }
     a->count = 0;
-    if (add_block(e, total) < 0)
+    if (add_block(e, a, total) < 0)
         ammpli_clear_error(); /* the next step asks again, and reports it if it must */
+}
+
+void ammpli_arena_reset(ammpli_engine *e)
+{
+    reset(e, &e->arena);
+    reset(e, &e->host);
 }

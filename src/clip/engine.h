@@ -4,8 +4,8 @@
 
 #include "clip/clip.h"
 
-/* Bump memory on the backend.  Blocks are added when it runs out and merged into one at the next full reset, so a steady
- * state allocates nothing. */
+/* Bump memory on the backend, and on the host for a step's indices.  Blocks are added when it runs out and merged into one at
+ * the next full reset, so a steady state allocates nothing. */
 typedef struct ammpli_arena_block {
     char *base;
     size_t size;
@@ -16,7 +16,7 @@ typedef struct ammpli_arena {
     size_t used;       /* of the last block */
 } ammpli_arena;
 typedef struct ammpli_mark {
-    size_t block, used;
+    size_t block, used, host_block, host_used;
 } ammpli_mark;
 
 typedef struct ammpli_engine {
@@ -24,8 +24,10 @@ typedef struct ammpli_engine {
     const ammpl_model *model;
     const ammpl_ops *ops;
     ammpl_stream *stream;
-    ammpli_arena arena;
+    ammpli_arena arena, host;
+    uint32_t without; /* tests only: exact shortcuts to leave out */
 } ammpli_engine;
+enum { AMMPLI_WITHOUT_PREFIX = 1 }; /* equal leading rows of texts are encoded once */
 
 /* Queues an op on the engine `e` in sight, and passes its failure on. */
 #define RUN(op, ...) TRY(e->ops->op(e->stream, __VA_ARGS__))
@@ -37,6 +39,8 @@ void ammpli_engine_close(ammpli_engine *e);
 ammpl_status ammpli_take(ammpli_engine *e, size_t bytes, void **out);
 ammpl_status ammpli_take_floats(ammpli_engine *e, int64_t n, float **out);
 ammpl_status ammpli_take_zeros(ammpli_engine *e, int64_t n, float **out);
+/* Host memory of the same kind. */
+ammpl_status ammpli_take_host(ammpli_engine *e, size_t bytes, void **out);
 /* A copy of host numbers in backend memory. */
 ammpl_status ammpli_take_ints(ammpli_engine *e, const int32_t *host, int64_t n, int32_t **out);
 ammpl_status ammpli_take_copy(ammpli_engine *e, const float *host, int64_t n, float **out);

@@ -1,13 +1,13 @@
 /* tower.c - both towers around their blocks: text (methods.md 1.5), images with visual prompts (1.3, 5.5). */
 #include "clip/tower.h"
 
-/* dfeature [B,E] through the projection, ln_post and all blocks to dx [T,D]. */
+/* dfeature [reads,E] through the projection, ln_post and all blocks to dx [T,D]. */
 static ammpl_status tower_backward(ammpli_engine *e, const ammpli_pass *pass, const float *dfeature, float *dx,
                                    float *const *dprompt)
 {
     ammpli_mark mark = ammpli_arena_mark(e);
     float *dlast;
-    TRY(ammpli_take_floats(e, pass->B * pass->tower->width, &dlast));
+    TRY(ammpli_take_floats(e, ammpli_pass_reads(pass) * pass->tower->width, &dlast));
     TRY(ammpli_feature_backward(e, pass, dfeature, dlast));
     TRY(ammpli_blocks_backward(e, pass, dlast, dx, dprompt));
     ammpli_arena_release(e, mark);
@@ -201,39 +201,73 @@ static int64_t read_length(const int32_t *ids, size_t len, int32_t eot)
     return n + 1;
 }
 
+/* Leading tokens that all texts have in common (shortcut 2), never the one that is read; 0 for a single text. */
+static int64_t common_tokens(int32_t *const *ids, const int64_t *rows, int64_t n)
+{
+    int64_t common = n > 1 ? rows[0] - 1 : 0;
+    for (int64_t i = 1; i < n; i++) {
+        int64_t j = 0;
+        while (j < common && j < rows[i] - 1 && ids[i][j] == ids[0][j])
+            j++;
+        common = j;
+    }
+    return common;
+}
+
+/* Rows of a pass of texts as they are written. */
+typedef struct text_rows {
+    int32_t *id, *position, *start, *group, row;
+} text_rows;
+
+static void write_text(text_rows *w, const int32_t *ids, int64_t from, int64_t to, int32_t group)
+{
+    *w->start++ = w->row;
+    *w->group++ = group;
+    for (int64_t j = from; j < to; j++, w->row++) {
+        *w->id++ = ids[j];
+        *w->position++ = (int32_t)j;
+    }
+}
+
 ammpl_status ammpli_text_features(ammpli_engine *e, int32_t *const *ids, const size_t *len, int64_t n, float *feature)
 {
     const ammpl_model *m = e->model;
-    int64_t T = 0, max_len = 0, l = m->text.width;
-    int32_t eot = ammpli_tokenizer_eot(m->tokenizer);
-    for (int64_t i = 0; i < n; i++) {
-        int64_t rows = read_length(ids[i], len[i], eot);
-        T += rows;
-        max_len = rows > max_len ? rows : max_len;
-    }
-    int32_t *host = ammpli_alloc(e->ctx, (size_t)(2 * T + 2 * n + 1), sizeof *host);
-    if (!host)
-        return AMMPL_E_MEMORY;
-    int32_t *id = host, *position = id + T, *start = position + T, *read = start + n + 1, row = 0;
-    for (int64_t i = 0; i < n; i++) {
-        start[i] = row;
-        for (int64_t j = 0, rows = read_length(ids[i], len[i], eot); j < rows; j++, row++) {
-            id[row] = ids[i][j];
-            position[row] = (int32_t)j;
-        }
-        read[i] = row - 1;
-    }
-    start[n] = row;
+    int64_t l = m->text.width, max_len = 0, T = 0, *rows;
     ammpli_mark mark = ammpli_arena_mark(e);
-    int32_t *device = NULL;
-    ammpl_status status = ammpli_take_ints(e, host, 2 * T + 2 * n + 1, &device);
-    ammpli_free(e->ctx, host);
-    TRY(status);
+    TRY(ammpli_take_host(e, (size_t)n * sizeof *rows, (void **)&rows));
+    for (int64_t i = 0; i < n; i++)
+        rows[i] = read_length(ids[i], len[i], ammpli_tokenizer_eot(m->tokenizer));
+    int64_t P = e->without & AMMPLI_WITHOUT_PREFIX ? 0 : common_tokens(ids, rows, n), ahead = P > 0, B = ahead + n;
+    max_len = T = P;
+    for (int64_t i = 0; i < n; i++) {
+        T += rows[i] - P;
+        max_len = rows[i] - P > max_len ? rows[i] - P : max_len;
+    }
+    int64_t total = 2 * T + (B + 1) + B + n;
+    int32_t *host, *device, *x_start, *x_group, *x_read;
+    TRY(ammpli_take_host(e, (size_t)total * sizeof *host, (void **)&host));
+    x_start = host + 2 * T;
+    x_group = x_start + B + 1;
+    x_read = x_group + B;
+    text_rows w = {.id = host, .position = host + T, .start = x_start, .group = x_group};
+    if (ahead)
+        write_text(&w, ids[0], 0, P, -1);
+    for (int64_t i = 0; i < n; i++) {
+        write_text(&w, ids[i], P, rows[i], 0);
+        x_read[i] = w.row - 1;
+    }
+    *w.start = w.row;
+    TRY(ammpli_take_ints(e, host, total, &device));
     float *x;
     TRY(ammpli_take_floats(e, T * l, &x));
     RUN(embed, x, m->token_table, m->token_dtype, device, T, l);
     RUN(rows_add, x, NULL, m->text_position, device + T, T, l);
-    ammpli_pass pass = {.B = n, .T = T, .max_len = max_len, .start = device + 2 * T, .read = device + 2 * T + n + 1};
+    ammpli_pass pass = {.B = B,
+                        .T = T,
+                        .max_len = max_len,
+                        .start = device + (x_start - host),
+                        .read = device + (x_read - host),
+                        .prefix = {.rows = P, .count = ahead, .group = device + (x_group - host)}};
     TRY(ammpli_text_forward(e, &pass, x, feature));
     ammpli_arena_release(e, mark);
     return AMMPL_OK;

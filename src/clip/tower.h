@@ -21,16 +21,27 @@ typedef struct ammpli_slots {
     bool drop;            /* nobody reads the slots behind the last block of the pass */
 } ammpli_slots;
 
+/* Rows that several sequences begin with, encoded once (shortcut 2): they are sequences of their own, of which only keys and
+ * values are read. */
+typedef struct ammpli_prefix {
+    int64_t rows, count;          /* rows of each, how many; rows 0: none */
+    const int32_t *group;         /* [B] backend memory: which one stands before each sequence; -1: none */
+    const struct ammpli_pass *of; /* the pass that encoded them, with keep; NULL: they are sequences 0..count-1 of this one */
+    float *gradient;              /* [blocks][count*rows,3D]: with `of`, where backward adds what belongs to them; without, what
+                                   * other passes have added there, or NULL */
+} ammpli_prefix;
+
 typedef struct ammpli_pass {
     const ammpli_tower *tower;
     int64_t from, to; /* blocks from..to-1 */
     int64_t B, T, max_len;
     const int32_t *start; /* [B+1] backend memory */
-    const int32_t *read;  /* [B] the row that becomes the feature, backend memory */
+    const int32_t *read;  /* [reads] the row that becomes a sequence's feature, backend memory */
     ammpli_slots slots;
+    ammpli_prefix prefix; /* all zero: none */
     bool keep;
     float *saved; /* per block x [T,D], qkv [T,3D], attention [T,D], MLP pre-activation [rows that go on, F]; only with keep */
-    float *last;  /* [B,D] the read rows after the last block; only where that belongs to the pass */
+    float *last;  /* [reads,D] the read rows after the last block; only where that belongs to the pass */
     /* images only */
     const int32_t *patch_row, *position; /* [n*P] rows of the patches, their places */
     float *embedded;                     /* [T,D] before ln_pre */
@@ -38,6 +49,11 @@ typedef struct ammpli_pass {
 
 /* Bytes of backend memory that one sequence of `len` rows takes with keep, and without. */
 size_t ammpli_pass_bytes(const ammpli_tower *tower, int64_t len, bool keep);
+/* Sequences that become features: all but the pass's own prefixes. */
+static inline int64_t ammpli_pass_reads(const ammpli_pass *pass)
+{
+    return pass->prefix.rows > 0 && !pass->prefix.of ? pass->B - pass->prefix.count : pass->B;
+}
 
 /* ---- blocks.c ---- */
 
@@ -46,18 +62,18 @@ ammpl_status ammpli_pass_take(ammpli_engine *e, ammpli_pass *pass);
 /* Blocks from..to-1 on x [T,D], in place.  Where the last block is the tower's, only pass->last is computed and x is
  * undefined (shortcut 3). */
 ammpl_status ammpli_blocks_forward(ammpli_engine *e, const ammpli_pass *pass, float *x);
-/* dx [T,D]: the gradient behind the pass (ignored where the pass ends in dlast [B,D], the gradient of pass->last, which is
+/* dx [T,D]: the gradient behind the pass (ignored where the pass ends in dlast [reads,D], the gradient of pass->last, which is
  * overwritten) becomes that of the first block's input.  Adds to dprompt[i] [.,D], like slots.prompt (NULL, or an entry
  * NULL: not wanted).  Rows of dx that a prompt overwrote before the first block are undefined. */
 ammpl_status ammpli_blocks_backward(ammpli_engine *e, const ammpli_pass *pass, float *dlast, float *dx, float *const *dprompt);
-/* feature [B,E] = ln_post(last) projection^T, not normalised; dfeature [B,E] to dlast [B,D]. */
+/* feature [reads,E] = ln_post(last) projection^T, not normalised; dfeature [reads,E] to dlast [reads,D]. */
 ammpl_status ammpli_feature_forward(ammpli_engine *e, const ammpli_pass *pass, float *feature);
 ammpl_status ammpli_feature_backward(ammpli_engine *e, const ammpli_pass *pass, const float *dfeature, float *dlast);
 
 /* ---- tower.c ---- */
 
-/* Text: B, T, max_len, start, read, keep and slots (all zero: none) are set; x [T,l] are the input rows, positions added;
- * overwritten.  feature [B,E].  What the pass keeps is taken from the arena. */
+/* Text: B, T, max_len, start, read, keep, slots and prefix (all zero: none) are set; x [T,l] are the input rows, positions
+ * added; overwritten.  feature [reads,E].  What the pass keeps is taken from the arena. */
 ammpl_status ammpli_text_forward(ammpli_engine *e, ammpli_pass *pass, float *x, float *feature);
 ammpl_status ammpli_text_backward(ammpli_engine *e, const ammpli_pass *pass, const float *dfeature, float *dx,
                                   float *const *dprompt);

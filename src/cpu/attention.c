@@ -1,162 +1,34 @@
-/* attention.c - out = softmax(q k^T / sqrt(dh)) v per head, over ragged sequences, and its transpose.
+/* attention.c - out = softmax(q k^T / sqrt(dh)) v per head, over ragged sequences, and its transpose: the fast path.
  *
- * Fast path: a task is one head of one sequence (forward: one block of its queries).  Scores exist in blocks of
- * queries x keys on the stack only, whatever the length: the running maximum and sum of each query are corrected from
- * block to block of keys (Milakov & Gimelshein 2018; Dao et al. 2022).  Blocks of keys start at the sequence's own first
- * key, so a sequence's numbers do not depend on its neighbours, nor, when causal, on where it is cut.  Backward computes
- * the probabilities again.  A masked key counts with probability 0, so that what is not finite in it spreads to earlier
- * rows of the same sequence (as in PyTorch; the reference loops do not look at it).
+ * Scores exist in blocks of queries x keys on the stack only, whatever the length: the running maximum and sum of each query
+ * are corrected from block to block of keys (Milakov & Gimelshein 2018; Dao et al. 2022).  Blocks of keys start at the
+ * sequence's own first key, or its prefix's, so a sequence's numbers do not depend on its neighbours, nor, when causal, on
+ * where it is cut, nor on whether what it begins with is a prefix or its own.  Backward computes the probabilities again.
+ * Short sequences go together: their packed prefix and their rows are handled once for all.  A masked key counts with
+ * probability 0, so that what is not finite in it spreads to earlier rows of the same sequence (as in PyTorch; the
+ * reference loops do not look at it).
  */
-#include "cpu/kernels.h"
-
-typedef struct attention_job {
-    const ammpli_cpu_kernels *kernels;
-    float *out; /* forward: out [T,D]; backward: dqkv [T,3D] */
-    const float *dout, *fout, *qkv;
-    const int32_t *start;
-    int64_t D, H, dh, blocks, B;
-    float scale;
-    int32_t causal;
-} attention_job;
-
-static int32_t check(ammpl_stream *s, const float *a, const float *b, const int32_t *start, int64_t B, int64_t max_len,
-                     int64_t T, int64_t D, int64_t H)
-{
-    REQUIRE(s, B >= 0 && max_len >= 0 && T >= 0 && D >= 1 && H >= 1 && D % H == 0,
-            "attention: a negative size, or D is no multiple of H");
-    REQUIRE(s, T == 0 || B == 0 || (a && b && start), "attention: an array is NULL");
-    if (B == 0 || T == 0)
-        return AMMPL_OK;
-    bool ordered = start[0] == 0 && start[B] == T;
-    for (int64_t i = 0; i < B; i++)
-        ordered = ordered && start[i] <= start[i + 1] && start[i + 1] - start[i] <= max_len;
-    REQUIRE(s, ordered, "attention: start does not go from 0 to T in steps of 0 to max_len");
-    return AMMPL_OK;
-}
-
-/* ---- the definition: one query at a time, scores computed again wherever they are needed ---- */
-
-static float score(const float *q, const float *k, int64_t dh, float scale)
-{
-    float sum = 0;
-    for (int64_t d = 0; d < dh; d++)
-        sum += q[d] * k[d];
-    return sum * scale;
-}
-
-/* Largest score of a query over n keys, and the sum of e^(score - largest). */
-static void normaliser(const float *q, const float *k, int64_t ld, int64_t n, int64_t dh, float scale, float *max, float *sum)
-{
-    *max = -INFINITY;
-    for (int64_t i = 0; i < n; i++) {
-        float s = score(q, k + i * ld, dh, scale);
-        *max = s > *max ? s : *max;
-    }
-    *sum = 0;
-    for (int64_t i = 0; i < n; i++)
-        *sum += expf(score(q, k + i * ld, dh, scale) - *max);
-}
-
-static void forward_head_reference(void *arg, int64_t task, int worker)
-{
-    (void)worker;
-    const attention_job *j = arg;
-    int64_t D = j->D, dh = j->dh, b = task / j->H, h = task % j->H, L = j->start[b + 1] - j->start[b];
-    const float *q = j->qkv + j->start[b] * 3 * D + h * dh, *k = q + D, *v = q + 2 * D;
-    float *out = j->out + j->start[b] * D + h * dh;
-    for (int64_t i = 0; i < L; i++) {
-        int64_t n = j->causal ? i + 1 : L;
-        float max, sum, *o = out + i * D;
-        normaliser(q + i * 3 * D, k, 3 * D, n, dh, j->scale, &max, &sum);
-        memset(o, 0, (size_t)dh * sizeof *o);
-        for (int64_t m = 0; m < n; m++) {
-            float p = expf(score(q + i * 3 * D, k + m * 3 * D, dh, j->scale) - max) / sum;
-            for (int64_t d = 0; d < dh; d++)
-                o[d] += p * v[m * 3 * D + d];
-        }
-    }
-}
-
-static void backward_head_reference(void *arg, int64_t task, int worker)
-{
-    (void)worker;
-    const attention_job *j = arg;
-    int64_t D = j->D, dh = j->dh, b = task / j->H, h = task % j->H, L = j->start[b + 1] - j->start[b];
-    const float *q = j->qkv + j->start[b] * 3 * D + h * dh, *k = q + D, *v = q + 2 * D;
-    const float *out = j->fout + j->start[b] * D + h * dh, *dout = j->dout + j->start[b] * D + h * dh;
-    float *dq = j->out + j->start[b] * 3 * D + h * dh, *dk = dq + D, *dv = dq + 2 * D;
-    for (int64_t i = 0; i < L; i++)
-        for (int64_t d = 0; d < dh; d++)
-            dq[i * 3 * D + d] = dk[i * 3 * D + d] = dv[i * 3 * D + d] = 0;
-    for (int64_t i = 0; i < L; i++) {
-        int64_t n = j->causal ? i + 1 : L;
-        float max, sum, dot = score(dout + i * D, out + i * D, dh, 1);
-        normaliser(q + i * 3 * D, k, 3 * D, n, dh, j->scale, &max, &sum);
-        for (int64_t m = 0; m < n; m++) {
-            float p = expf(score(q + i * 3 * D, k + m * 3 * D, dh, j->scale) - max) / sum;
-            float ds = p * (score(dout + i * D, v + m * 3 * D, dh, 1) - dot) * j->scale;
-            for (int64_t d = 0; d < dh; d++) {
-                dv[m * 3 * D + d] += p * dout[i * D + d];
-                dk[m * 3 * D + d] += ds * q[i * 3 * D + d];
-                dq[i * 3 * D + d] += ds * k[m * 3 * D + d];
-            }
-        }
-    }
-}
-
-static attention_job job(ammpl_stream *s, const float *qkv, const int32_t *start, int64_t B, int64_t D, int64_t H,
-                         int32_t causal)
-{
-    return (attention_job){.kernels = s->kernels, .qkv = qkv, .start = start, .B = B, .D = D, .H = H, .dh = D / H,
-                           .scale = 1.0f / sqrtf((float)(D / H)), .causal = causal};
-}
-
-int32_t ammpli_cpu_attention_forward_reference(ammpl_stream *s, float *out, const float *qkv, const int32_t *start, int64_t B,
-                                               int64_t max_len, int64_t T, int64_t D, int64_t H, int32_t causal)
-{
-    TRY(check(s, out, qkv, start, B, max_len, T, D, H));
-    if (T == 0)
-        return AMMPL_OK;
-    attention_job j = job(s, qkv, start, B, D, H, causal);
-    j.out = out;
-    ammpli_cpu_for(s, B * H, T * max_len * D, forward_head_reference, &j);
-    return AMMPL_OK;
-}
-
-int32_t ammpli_cpu_attention_backward_reference(ammpl_stream *s, float *dqkv, const float *dout, const float *out,
-                                                const float *qkv, const int32_t *start, int64_t B, int64_t max_len, int64_t T,
-                                                int64_t D, int64_t H, int32_t causal)
-{
-    TRY(check(s, dqkv, qkv, start, B, max_len, T, D, H));
-    REQUIRE(s, T == 0 || (dout && out), "attention_backward: dout or out is NULL");
-    if (T == 0)
-        return AMMPL_OK;
-    attention_job j = job(s, qkv, start, B, D, H, causal);
-    j.out = dqkv;
-    j.dout = dout;
-    j.fout = out;
-    ammpli_cpu_for(s, B * H, T * max_len * D, backward_head_reference, &j);
-    return AMMPL_OK;
-}
-
-/* ---- fast path: heads of up to 128 ---- */
+#include "cpu/attention.h"
 
 /* Queries and keys of a block, so that everything fits on the stack; a ViT's 50, 65 and 197 fill them well.  Blocks of
  * queries are cut evenly (rows do not know of each other), blocks of keys at fixed places: sums over them go in this order. */
 enum { HEAD_SMALL = 64, HEAD_MAX = 128 };
 enum { QUERIES = 80, KEYS = 128, QUERIES_LARGE = 64, KEYS_LARGE = 64 };                     /* forward, head <= 64, <= 128 */
 enum { BACK_QUERIES = 68, BACK_KEYS = 80, BACK_QUERIES_LARGE = 48, BACK_KEYS_LARGE = 48 }; /* backward                    */
+enum { SHORT_QUERIES = 32 }; /* backward: of sequences that go together */
 static_assert(QUERIES * KEYS + (QUERIES + 2 * KEYS) * HEAD_SMALL <= SCRATCH, "forward's scratch");
 static_assert(QUERIES_LARGE * KEYS_LARGE + (QUERIES_LARGE + 2 * KEYS_LARGE) * HEAD_MAX <= SCRATCH, "the same, large heads");
 
-/* Rows [n][dh], ld apart, as panels of [n][16]; places past dh are 0. */
-static void pack(float *panels, int64_t stride, const float *src, int64_t ld, int64_t n, int64_t dh)
+/* ---- packing ---- */
+
+/* Rows [n][dh], ld apart, as rows `at`.. of panels of [.][16]; places past dh are 0. */
+static void pack_rows(float *panels, int64_t stride, int64_t at, const float *src, int64_t ld, int64_t n, int64_t dh)
 {
     for (int64_t p = 0; p * PANEL < dh; p++) {
         int64_t width = min64(PANEL, dh - p * PANEL);
-        for (int64_t i = 0; i < n; i++) {
-            float *to = panels + p * stride + i * PANEL;
-            const float *from = src + i * ld + p * PANEL;
+        float *to = panels + p * stride + at * PANEL;
+        const float *from = src + p * PANEL;
+        for (int64_t i = 0; i < n; i++, to += PANEL, from += ld) {
             if (width == PANEL) {
                 memcpy(to, from, PANEL * sizeof *to);
                 continue;
@@ -167,70 +39,191 @@ static void pack(float *panels, int64_t stride, const float *src, int64_t ld, in
     }
 }
 
-/* The same rows turned around: panels of 16 rows as [dh][16]; rows past n are 0. */
-static void pack_turned(const ammpli_cpu_kernels *kernels, float *panels, int64_t stride, const float *src, int64_t ld,
-                        int64_t n, int64_t dh)
+/* The same rows turned around: columns `at`.. of panels of [dh][16], `stride` apart. */
+static void pack_columns(const ammpli_cpu_kernels *kernels, float *panels, int64_t stride, int64_t at, const float *src, int64_t ld,
+                         int64_t n, int64_t dh)
 {
-    for (int64_t p = 0; p * PANEL < n; p++) {
-        float *to = panels + p * stride;
-        int64_t width = min64(PANEL, n - p * PANEL);
-        if (width < PANEL)
-            memset(to, 0, (size_t)(dh * PANEL) * sizeof *to);
-        kernels->transpose(to, PANEL, src + p * PANEL * ld, ld, width, dh);
+    while (n > 0) {
+        int64_t width = min64(PANEL - at % PANEL, n);
+        kernels->transpose(panels + at / PANEL * stride + at % PANEL, PANEL, src, ld, width, dh);
+        src += width * ld;
+        at += width;
+        n -= width;
     }
 }
 
-static void forward_block(void *arg, int64_t task, int worker)
+/* What a processor finds there must be numbers, though nobody reads what it makes of them. */
+static void clear_columns(float *panels, int64_t stride, int64_t from, int64_t to, int64_t dh)
+{
+    if (from % PANEL)
+        memset(panels + from / PANEL * stride, 0, (size_t)(dh * PANEL) * sizeof *panels);
+    for (int64_t p = ceil_div(from, PANEL); p * PANEL < to; p++)
+        memset(panels + p * stride, 0, (size_t)(dh * PANEL) * sizeof *panels);
+}
+
+/* Keys k0..k0+n-1 of a sequence (part = 0), or values (D), of its prefix first. */
+static void pack_view_rows(const attention_job *j, const attention_view *v, float *panels, int64_t stride, int64_t part, int64_t k0,
+                           int64_t n)
+{
+    int64_t ld = 3 * j->D, first = v->P > k0 ? min64(v->P - k0, n) : 0;
+    if (first > 0)
+        pack_rows(panels, stride, 0, v->before + k0 * ld + part, ld, first, j->dh);
+    pack_rows(panels, stride, first, v->k + (k0 + first - v->P) * ld + part, ld, n - first, j->dh);
+}
+
+static void pack_view_columns(const attention_job *j, const attention_view *v, float *panels, int64_t part, int64_t k0, int64_t n)
+{
+    int64_t ld = 3 * j->D, first = v->P > k0 ? min64(v->P - k0, n) : 0, stride = j->dh * PANEL;
+    if (n % PANEL)
+        clear_columns(panels, stride, n, n, j->dh);
+    if (first > 0)
+        pack_columns(j->kernels, panels, stride, 0, v->before + k0 * ld + part, ld, first, j->dh);
+    pack_columns(j->kernels, panels, stride, first, v->k + (k0 + first - v->P) * ld + part, ld, n - first, j->dh);
+}
+
+/* ---- forward ---- */
+
+typedef struct forward_block {
+    int64_t most, KB, padded;                  /* queries, keys, head rounded up to panels */
+    float *s, *o, *k_panels, *v_panels;        /* [most][KB], [most][padded], keys turned, values */
+    float max[QUERIES], sum[QUERIES], factor[QUERIES];
+} forward_block;
+
+static void begin_rows(forward_block *x, int64_t rows)
+{
+    for (int64_t i = 0; i < rows; i++) {
+        x->max[i] = -INFINITY;
+        x->sum[i] = 0;
+    }
+}
+
+static void finish_rows(const attention_job *j, const forward_block *x, float *out, int64_t rows)
+{
+    for (int64_t i = 0; i < rows; i++, out += j->D) {
+        float inverse = 1.0f / x->sum[i];
+        for (int64_t d = 0; d < j->dh; d++)
+            out[d] = x->o[i * x->padded + d] * inverse;
+    }
+}
+
+/* Queries q0.. of one sequence over blocks of keys. */
+static void forward_long(const attention_job *j, forward_block *x, int64_t b, int64_t h, int64_t block)
+{
+    const ammpli_cpu_kernels *kernels = j->kernels;
+    attention_view v = attention_view_of(j, b, h);
+    int64_t D = j->D, dh = j->dh, KB = x->KB, each = ceil_div(v.L, ceil_div(v.L, x->most) + !v.L), q0 = block * each;
+    int64_t rows = min64(each, v.L - q0), end = v.P + (j->causal ? q0 + rows : v.L), all = v.P + v.L;
+    if (rows <= 0)
+        return;
+    begin_rows(x, rows);
+    for (int64_t k0 = 0; k0 < end; k0 += KB) {
+        int64_t keys = min64(KB, all - k0), wide = ceil_div(keys, PANEL) * PANEL;
+        pack_view_columns(j, &v, x->k_panels, 0, k0, keys);
+        pack_view_rows(j, &v, x->v_panels, KB * PANEL, D, k0, keys);
+        kernels->product(x->s, KB, v.q + q0 * 3 * D, 3 * D, x->k_panels, dh * PANEL, rows, wide / PANEL, dh, false);
+        kernels->softmax_block(x->s, KB, x->max, x->sum, x->factor, j->scale, rows, keys, wide, j->causal ? v.P + q0 + 1 - k0 : keys);
+        if (k0)
+            for (int64_t i = 0; i < rows; i++)
+                for (int64_t d = 0; d < x->padded; d++)
+                    x->o[i * x->padded + d] *= x->factor[i];
+        kernels->product(x->o, x->padded, x->s, KB, x->v_panels, KB * PANEL, rows, x->padded / PANEL, keys, k0 > 0);
+    }
+    finish_rows(j, x, j->out + (j->start[b] + q0) * D + h * dh, rows);
+}
+
+/* Sequences b0..b1-1 with one prefix, whose keys fit in a block and whose rows all together do.  The prefix's keys stand in
+ * the first P columns of every query's scores, the sequence's own behind them. */
+static void forward_short(const attention_job *j, forward_block *x, int64_t b0, int64_t b1, int64_t h)
+{
+    const ammpli_cpu_kernels *kernels = j->kernels;
+    int64_t D = j->D, dh = j->dh, ld = 3 * D, KB = x->KB, first = j->start[b0], rows = j->start[b1] - first;
+    attention_view all = attention_view_of(j, b0, h);
+    int64_t P = all.P, whole = P / PANEL * PANEL, turned = dh * PANEL;
+    begin_rows(x, rows);
+    kernels->product(x->s, KB, all.q, ld, x->k_panels, turned, rows, whole / PANEL, dh, false);
+    for (int64_t b = b0; b < b1; b++) {
+        attention_view v = attention_view_of(j, b, h);
+        int64_t r = j->start[b] - first, keys = P + v.L, wide = ceil_div(keys, PANEL) * PANEL;
+        pack_columns(kernels, x->k_panels, turned, P, v.k, ld, v.L, dh);
+        kernels->product(x->s + r * KB + whole, KB, v.q, ld, x->k_panels + whole / PANEL * turned, turned, v.L, (wide - whole) / PANEL,
+                         dh, false);
+        kernels->softmax_block(x->s + r * KB, KB, x->max + r, x->sum + r, x->factor + r, j->scale, v.L, keys, wide,
+                               j->causal ? P + 1 : keys);
+    }
+    if (P > 0)
+        kernels->product(x->o, x->padded, x->s, KB, x->v_panels, KB * PANEL, rows, x->padded / PANEL, P, false);
+    for (int64_t b = b0; b < b1; b++) {
+        attention_view v = attention_view_of(j, b, h);
+        int64_t r = j->start[b] - first;
+        pack_rows(x->v_panels, KB * PANEL, P, v.k + D, ld, v.L, dh);
+        kernels->product(x->o + r * x->padded, x->padded, x->s + r * KB + P, KB, x->v_panels + P * PANEL, KB * PANEL, v.L,
+                         x->padded / PANEL, v.L, P > 0);
+    }
+    finish_rows(j, x, j->out + first * D + h * dh, rows);
+}
+
+static void forward_task(void *arg, int64_t task, int worker)
 {
     (void)worker;
     const attention_job *j = arg;
-    const ammpli_cpu_kernels *kernels = j->kernels;
-    int64_t D = j->D, dh = j->dh, block = task % j->blocks, h = task / j->blocks % j->H, b = task / j->blocks / j->H;
-    int64_t L = j->start[b + 1] - j->start[b], most = dh <= HEAD_SMALL ? QUERIES : QUERIES_LARGE;
-    int64_t KB = dh <= HEAD_SMALL ? KEYS : KEYS_LARGE, each = ceil_div(L, ceil_div(L, most) + !L);
-    int64_t q0 = block * each, rows = min64(each, L - q0), padded = ceil_div(dh, PANEL) * PANEL;
-    if (rows <= 0)
+    bool small = j->dh <= HEAD_SMALL;
+    forward_block x = {.most = small ? QUERIES : QUERIES_LARGE, .KB = small ? KEYS : KEYS_LARGE, .padded = ceil_div(j->dh, PANEL) * PANEL};
+    alignas(64) float scratch[SCRATCH];
+    x.s = scratch;
+    x.o = x.s + x.most * x.KB;
+    x.k_panels = x.o + x.most * x.padded;
+    x.v_panels = x.k_panels + x.KB * x.padded;
+    if (j->blocks > 1) {
+        forward_long(j, &x, task / j->blocks / j->H, task / j->blocks % j->H, task % j->blocks);
         return;
-    const float *q = j->qkv + (j->start[b] + q0) * 3 * D + h * dh, *k = j->qkv + j->start[b] * 3 * D + D + h * dh;
-    alignas(64) float scratch[SCRATCH], max[QUERIES], sum[QUERIES], factor[QUERIES];
-    float *s = scratch, *o = s + most * KB, *k_panels = o + most * padded, *v_panels = k_panels + KB * padded;
-    for (int64_t i = 0; i < rows; i++) {
-        max[i] = -INFINITY;
-        sum[i] = 0;
     }
-    for (int64_t k0 = 0; k0 < (j->causal ? q0 + rows : L); k0 += KB) {
-        int64_t keys = min64(KB, L - k0), wide = ceil_div(keys, PANEL) * PANEL;
-        pack_turned(kernels, k_panels, dh * PANEL, k + k0 * 3 * D, 3 * D, keys, dh);
-        pack(v_panels, KB * PANEL, k + D + k0 * 3 * D, 3 * D, keys, dh);
-        kernels->product(s, KB, q, 3 * D, k_panels, dh * PANEL, rows, wide / PANEL, dh, false);
-        kernels->softmax_block(s, KB, max, sum, factor, j->scale, rows, keys, wide, j->causal ? q0 + 1 - k0 : keys);
-        if (k0)
-            for (int64_t i = 0; i < rows; i++)
-                for (int64_t d = 0; d < padded; d++)
-                    o[i * padded + d] *= factor[i];
-        kernels->product(o, padded, s, KB, v_panels, KB * PANEL, rows, padded / PANEL, keys, k0 > 0);
-    }
-    for (int64_t i = 0; i < rows; i++) {
-        float *out = j->out + (j->start[b] + q0 + i) * D + h * dh, inverse = 1.0f / sum[i];
-        for (int64_t d = 0; d < dh; d++)
-            out[d] = o[i * padded + d] * inverse;
+    int64_t h = task % j->H, b = task / j->H * j->each, end = min64(b + j->each, j->B), packed = -2;
+    while (b < end) {
+        attention_view v = attention_view_of(j, b, h);
+        int64_t to = b;
+        while (to < end && (!j->group || j->group[to] == v.group) && j->start[to + 1] - j->start[b] <= x.most &&
+               v.P + j->start[to + 1] - j->start[to] <= x.KB)
+            to++;
+        if (to == b) { /* a prefix that leaves no room */
+            forward_long(j, &x, b++, h, 0);
+            packed = -2;
+            continue;
+        }
+        if (packed != v.group) {
+            clear_columns(x.k_panels, j->dh * PANEL, v.P, x.KB, j->dh);
+            if (v.P > 0) {
+                pack_columns(j->kernels, x.k_panels, j->dh * PANEL, 0, v.before, 3 * j->D, v.P, j->dh);
+                pack_rows(x.v_panels, x.KB * PANEL, 0, v.before + j->D, 3 * j->D, v.P, j->dh);
+            }
+            packed = v.group;
+        }
+        forward_short(j, &x, b, to, h);
+        b = to;
     }
 }
 
 int32_t ammpli_cpu_attention_forward(ammpl_stream *s, float *out, const float *qkv, const int32_t *start, int64_t B,
-                                     int64_t max_len, int64_t T, int64_t D, int64_t H, int32_t causal)
+                                     int64_t max_len, int64_t T, int64_t D, int64_t H, int32_t causal, const float *prefix,
+                                     const int32_t *group, int64_t P)
 {
     if (H >= 1 && D / H > HEAD_MAX)
-        return ammpli_cpu_attention_forward_reference(s, out, qkv, start, B, max_len, T, D, H, causal);
-    TRY(check(s, out, qkv, start, B, max_len, T, D, H));
+        return ammpli_cpu_attention_forward_reference(s, out, qkv, start, B, max_len, T, D, H, causal, prefix, group, P);
+    attention_job j;
+    TRY(ammpli_cpu_attention_job(s, &j, out, qkv, start, B, max_len, T, D, H, causal, prefix, group, P));
     if (T == 0)
         return AMMPL_OK;
-    attention_job j = job(s, qkv, start, B, D, H, causal);
+    int64_t most = j.dh <= HEAD_SMALL ? QUERIES : QUERIES_LARGE;
     j.out = out;
-    j.blocks = ceil_div(max_len, j.dh <= HEAD_SMALL ? QUERIES : QUERIES_LARGE);
-    ammpli_cpu_for(s, B * H * j.blocks, T * max_len * D / 4, forward_block, &j);
+    j.blocks = ceil_div(max_len, most);
+    j.each = min64(B, most / (max_len > 0 ? max_len : 1));
+    int64_t tasks = j.blocks > 1 ? B * H * j.blocks : ceil_div(B, j.each) * H;
+    ammpli_cpu_for(s, tasks, T * (max_len + P) * D / 4, forward_task, &j);
     return AMMPL_OK;
 }
+
+/* ---- backward: with P the probabilities and dS = P (dout v^T - <dout, out>) scale:
+ *      dq = dS k,  dk = dS^T q,  dv = P^T dout.  A task is a head of one sequence, or of all that share a prefix: dk and dv are
+ *      sums over their queries. ---- */
 
 /* dst [n][dh], ld apart, += src [n][lds]. */
 static void add_rows(float *dst, int64_t ld, const float *src, int64_t lds, int64_t n, int64_t dh)
@@ -240,20 +233,32 @@ static void add_rows(float *dst, int64_t ld, const float *src, int64_t lds, int6
             dst[i * ld + d] += src[i * lds + d];
 }
 
-/* With P the probabilities and dS = P (dout v^T - <dout, out>) scale:  dq = dS k,  dk = dS^T q,  dv = P^T dout.
- * A task is a whole head: dk and dv are sums over its queries. */
-static void backward_head(void *arg, int64_t task, int worker)
+/* The gradient of the first key of v's prefix. */
+static float *before_gradient(const attention_job *j, const attention_view *v)
 {
-    (void)worker;
-    const attention_job *j = arg;
+    return v->P > 0 ? j->dprefix + (v->before - j->prefix) : NULL;
+}
+
+/* Adds the gradients of keys k0.. (part = 0) or values (D) where they belong. */
+static void add_view_rows(const attention_job *j, const attention_view *v, float *dk, int64_t part, int64_t k0, const float *src,
+                          int64_t lds, int64_t n)
+{
+    int64_t ld = 3 * j->D, first = v->P > k0 ? min64(v->P - k0, n) : 0;
+    if (first > 0)
+        add_rows(before_gradient(j, v) + k0 * ld + part, ld, src, lds, first, j->dh);
+    add_rows(dk + (k0 + first - v->P) * ld + part, ld, src + first * lds, lds, n - first, j->dh);
+}
+
+static void backward_long(const attention_job *j, float *scratch, int64_t b, int64_t h)
+{
     const ammpli_cpu_kernels *kernels = j->kernels;
-    int64_t D = j->D, dh = j->dh, ld = 3 * D, b = task / j->H, h = task % j->H, L = j->start[b + 1] - j->start[b];
+    attention_view view = attention_view_of(j, b, h);
+    int64_t D = j->D, dh = j->dh, ld = 3 * D, L = view.L, P = view.P;
     int64_t QB = dh <= HEAD_SMALL ? BACK_QUERIES : BACK_QUERIES_LARGE, KB = dh <= HEAD_SMALL ? BACK_KEYS : BACK_KEYS_LARGE;
     int64_t padded = ceil_div(dh, PANEL) * PANEL, each = ceil_div(L, ceil_div(L, QB) + !L);
-    const float *q = j->qkv + j->start[b] * ld + h * dh, *k = q + D, *v = k + D;
-    const float *out = j->fout + j->start[b] * D + h * dh, *dout = j->dout + j->start[b] * D + h * dh;
-    float *dq = j->out + j->start[b] * ld + h * dh, *dk = dq + D, *dv = dk + D;
-    alignas(64) float scratch[SCRATCH], max[BACK_QUERIES], sum[BACK_QUERIES], factor[BACK_QUERIES], dot[BACK_QUERIES];
+    const float *q = view.q, *out = j->fout + j->start[b] * D + h * dh, *dout = j->dout + j->start[b] * D + h * dh;
+    float *dq = j->out + j->start[b] * ld + h * dh, *dk = dq + D;
+    float max[BACK_QUERIES], sum[BACK_QUERIES], factor[BACK_QUERIES], dot[BACK_QUERIES];
     /* s, ds [QB][KB]; turned: s^T or ds^T, [KB][QB], and before that a [QB][dh] sum; the others [.][dh] as panels, `keys`
      * also a [KB][dh] sum. */
     float *s = scratch, *ds = s + QB * KB, *turned = ds + QB * KB, *keys_in = turned + QB * (KB > padded ? KB : padded);
@@ -262,9 +267,9 @@ static void backward_head(void *arg, int64_t task, int worker)
         for (int part = 0; part < 3; part++)
             memset(dq + i * ld + part * D, 0, (size_t)dh * sizeof *dq);
     for (int64_t q0 = 0; q0 < L; q0 += each) {
-        int64_t rows = min64(each, L - q0), end = j->causal ? q0 + rows : L, last = (end - 1) / KB * KB;
-        pack(q_panels, QB * PANEL, q + q0 * ld, ld, rows, dh);
-        pack(dout_panels, QB * PANEL, dout + q0 * D, D, rows, dh);
+        int64_t rows = min64(each, L - q0), end = P + (j->causal ? q0 + rows : L), last = (end - 1) / KB * KB;
+        pack_rows(q_panels, QB * PANEL, 0, q + q0 * ld, ld, rows, dh);
+        pack_rows(dout_panels, QB * PANEL, 0, dout + q0 * D, D, rows, dh);
         for (int64_t i = 0; i < rows; i++) {
             max[i] = -INFINITY;
             sum[i] = 0;
@@ -274,26 +279,26 @@ static void backward_head(void *arg, int64_t task, int worker)
          * final when the sweep turns, so that short sequences need their scores once. */
         for (int64_t sweep = 0; sweep < 2 * (last / KB) + 1; sweep++) {
             bool up = sweep <= last / KB;
-            int64_t k0 = up ? sweep * KB : 2 * last - sweep * KB, n = min64(KB, L - k0), wide = ceil_div(n, PANEL) * PANEL;
-            int64_t seen = j->causal ? q0 + 1 - k0 : n;
-            pack_turned(kernels, keys_in, dh * PANEL, k + k0 * ld, ld, n, dh);
+            int64_t k0 = up ? sweep * KB : 2 * last - sweep * KB, n = min64(KB, P + L - k0), wide = ceil_div(n, PANEL) * PANEL;
+            int64_t seen = j->causal ? P + q0 + 1 - k0 : n;
+            pack_view_columns(j, &view, keys_in, 0, k0, n);
             kernels->product(s, KB, q + q0 * ld, ld, keys_in, dh * PANEL, rows, wide / PANEL, dh, false);
             if (up)
                 kernels->softmax_block(s, KB, max, sum, factor, j->scale, rows, n, wide, seen);
             if (k0 < last && up)
                 continue;
-            pack_turned(kernels, keys_in, dh * PANEL, v + k0 * ld, ld, n, dh);
+            pack_view_columns(j, &view, keys_in, D, k0, n);
             kernels->product(ds, KB, dout + q0 * D, D, keys_in, dh * PANEL, rows, wide / PANEL, dh, false);
             kernels->softmax_backward(s, ds, KB, up ? NULL : max, sum, dot, j->scale, rows, n, wide, seen);
-            pack(keys_in, KB * PANEL, k + k0 * ld, ld, n, dh);
+            pack_view_rows(j, &view, keys_in, KB * PANEL, 0, k0, n);
             kernels->product(turned, padded, ds, KB, keys_in, KB * PANEL, rows, padded / PANEL, n, false);
             add_rows(dq + q0 * ld, ld, turned, padded, rows, dh);
             kernels->transpose(turned, QB, ds, KB, rows, n);
             kernels->product(keys_in, padded, turned, QB, q_panels, QB * PANEL, n, padded / PANEL, rows, false);
-            add_rows(dk + k0 * ld, ld, keys_in, padded, n, dh);
+            add_view_rows(j, &view, dk, 0, k0, keys_in, padded, n);
             kernels->transpose(turned, QB, s, KB, rows, n);
             kernels->product(keys_in, padded, turned, QB, dout_panels, QB * PANEL, n, padded / PANEL, rows, false);
-            add_rows(dv + k0 * ld, ld, keys_in, padded, n, dh);
+            add_view_rows(j, &view, dk, D, k0, keys_in, padded, n);
         }
     }
 }
@@ -301,20 +306,145 @@ static_assert(3 * BACK_QUERIES * BACK_KEYS + (2 * BACK_QUERIES + BACK_KEYS) * HE
 static_assert(2 * BACK_QUERIES_LARGE * BACK_KEYS_LARGE + (3 * BACK_QUERIES_LARGE + BACK_KEYS_LARGE) * HEAD_MAX <= SCRATCH,
               "the same, large heads");
 
+/* What sequences that go together share: scores, probabilities and their gradients [queries][keys], one of them turned; the
+ * prefix's and the sequence's keys and values turned, keys as rows; queries and gradients of outputs as rows. */
+typedef struct backward_block {
+    float *s, *ds, *turned, *k_turned, *v_turned, *k_rows, *q_rows, *dout_rows;
+} backward_block;
+static_assert(3 * SHORT_QUERIES * BACK_KEYS + (3 * BACK_KEYS + 2 * SHORT_QUERIES) * HEAD_SMALL <= SCRATCH, "their scratch");
+
+/* Heads of whole panels only: sums go straight to where they belong. */
+static bool is_short(const attention_job *j, const attention_view *v)
+{
+    return j->dh <= HEAD_SMALL && j->dh % PANEL == 0 && v->L <= SHORT_QUERIES && v->P + v->L <= BACK_KEYS;
+}
+
+/* c [n,dh], ld 3D, (+)= the transposed of the block at `a` [rows][n] times rows [rows,dh]. */
+static void turned_product(const attention_job *j, const backward_block *x, float *c, const float *a, const float *rows_panels,
+                           int64_t n, int64_t rows, bool add)
+{
+    j->kernels->transpose(x->turned, SHORT_QUERIES, a, BACK_KEYS, rows, n);
+    j->kernels->product(c, 3 * j->D, x->turned, SHORT_QUERIES, rows_panels, SHORT_QUERIES * PANEL, n, j->dh / PANEL, rows, add);
+}
+
+/* Sequences b0..b1-1 of one family, SHORT_QUERIES rows at most; their prefix is packed. */
+static void backward_short(const attention_job *j, const backward_block *x, int64_t b0, int64_t b1, int64_t h)
+{
+    const ammpli_cpu_kernels *kernels = j->kernels;
+    int64_t D = j->D, dh = j->dh, ld = 3 * D, first = j->start[b0], rows = j->start[b1] - first, columns = dh / PANEL;
+    attention_view all = attention_view_of(j, b0, h);
+    int64_t P = all.P, whole = P / PANEL * PANEL, turned = dh * PANEL, stride = BACK_KEYS * PANEL;
+    const float *dout = j->dout + first * D + h * dh, *out = j->fout + first * D + h * dh;
+    float *dq = j->out + first * ld + h * dh, max[SHORT_QUERIES], sum[SHORT_QUERIES], factor[SHORT_QUERIES], dot[SHORT_QUERIES];
+    pack_rows(x->q_rows, SHORT_QUERIES * PANEL, 0, all.q, ld, rows, dh);
+    pack_rows(x->dout_rows, SHORT_QUERIES * PANEL, 0, dout, D, rows, dh);
+    for (int64_t i = 0; i < rows; i++) {
+        max[i] = -INFINITY;
+        sum[i] = 0;
+        dot[i] = ammpli_cpu_dot(dout + i * D, out + i * D, dh);
+    }
+    kernels->product(x->s, BACK_KEYS, all.q, ld, x->k_turned, turned, rows, whole / PANEL, dh, false);
+    kernels->product(x->ds, BACK_KEYS, dout, D, x->v_turned, turned, rows, whole / PANEL, dh, false);
+    for (int64_t b = b0; b < b1; b++) {
+        attention_view v = attention_view_of(j, b, h);
+        int64_t r = j->start[b] - first, keys = P + v.L, wide = ceil_div(keys, PANEL) * PANEL, more = (wide - whole) / PANEL;
+        float *s = x->s + r * BACK_KEYS, *ds = x->ds + r * BACK_KEYS;
+        pack_columns(kernels, x->k_turned, turned, P, v.k, ld, v.L, dh);
+        pack_columns(kernels, x->v_turned, turned, P, v.k + D, ld, v.L, dh);
+        kernels->product(s + whole, BACK_KEYS, v.q, ld, x->k_turned + whole * dh, turned, v.L, more, dh, false);
+        kernels->product(ds + whole, BACK_KEYS, dout + r * D, D, x->v_turned + whole * dh, turned, v.L, more, dh, false);
+        kernels->softmax_block(s, BACK_KEYS, max + r, sum + r, factor + r, j->scale, v.L, keys, wide, j->causal ? P + 1 : keys);
+        kernels->softmax_backward(s, ds, BACK_KEYS, NULL, sum + r, dot + r, j->scale, v.L, keys, wide, keys);
+    }
+    if (P > 0) {
+        float *dbefore = before_gradient(j, &all);
+        kernels->product(dq, ld, x->ds, BACK_KEYS, x->k_rows, stride, rows, columns, P, false);
+        turned_product(j, x, dbefore, x->ds, x->q_rows, P, rows, true);
+        turned_product(j, x, dbefore + D, x->s, x->dout_rows, P, rows, true);
+    }
+    for (int64_t b = b0; b < b1; b++) {
+        attention_view v = attention_view_of(j, b, h);
+        int64_t r = j->start[b] - first, own = r * BACK_KEYS + P;
+        pack_rows(x->k_rows, stride, P, v.k, ld, v.L, dh);
+        kernels->product(dq + r * ld, ld, x->ds + own, BACK_KEYS, x->k_rows + P * PANEL, stride, v.L, columns, v.L, P > 0);
+        turned_product(j, x, dq + r * ld + D, x->ds + own, x->q_rows + r * PANEL, v.L, v.L, false);
+        turned_product(j, x, dq + r * ld + 2 * D, x->s + own, x->dout_rows + r * PANEL, v.L, v.L, false);
+    }
+}
+
+/* Sequences b..end-1 that belong to family `group` (-1: sequence b alone), in their order. */
+static void backward_family(const attention_job *j, float *scratch, int64_t b, int64_t end, int64_t group, int64_t h)
+{
+    backward_block x = {.s = scratch};
+    int64_t each = BACK_KEYS * j->dh;
+    bool packed = false;
+    x.ds = x.s + SHORT_QUERIES * BACK_KEYS;
+    x.turned = x.ds + SHORT_QUERIES * BACK_KEYS;
+    x.k_turned = x.turned + SHORT_QUERIES * BACK_KEYS;
+    x.v_turned = x.k_turned + each;
+    x.k_rows = x.v_turned + each;
+    x.q_rows = x.k_rows + each;
+    x.dout_rows = x.q_rows + SHORT_QUERIES * j->dh;
+    while (b < end) {
+        if (j->group && j->group[b] != group) {
+            b++;
+            continue;
+        }
+        attention_view v = attention_view_of(j, b, h);
+        if (!is_short(j, &v)) {
+            backward_long(j, scratch, b++, h);
+            packed = false;
+            continue;
+        }
+        int64_t to = b + 1;
+        for (; to < end && (!j->group || j->group[to] == group) && j->start[to + 1] - j->start[b] <= SHORT_QUERIES; to++) {
+            attention_view next = attention_view_of(j, to, h);
+            if (!is_short(j, &next))
+                break;
+        }
+        if (!packed) {
+            clear_columns(x.k_turned, j->dh * PANEL, v.P, BACK_KEYS, j->dh);
+            clear_columns(x.v_turned, j->dh * PANEL, v.P, BACK_KEYS, j->dh);
+            if (v.P > 0) {
+                pack_columns(j->kernels, x.k_turned, j->dh * PANEL, 0, v.before, 3 * j->D, v.P, j->dh);
+                pack_columns(j->kernels, x.v_turned, j->dh * PANEL, 0, v.before + j->D, 3 * j->D, v.P, j->dh);
+                pack_rows(x.k_rows, BACK_KEYS * PANEL, 0, v.before, 3 * j->D, v.P, j->dh);
+            }
+            packed = true;
+        }
+        backward_short(j, &x, b, to, h);
+        b = to;
+    }
+}
+
+static void backward_task(void *arg, int64_t task, int worker)
+{
+    (void)worker;
+    const attention_job *j = arg;
+    alignas(64) float scratch[SCRATCH];
+    int64_t h = task % j->H, family = task / j->H, b = family - j->groups;
+    if (b < 0)
+        backward_family(j, scratch, 0, j->B, family, h);
+    else if (!j->group || j->group[b] < 0)
+        backward_family(j, scratch, b, b + 1, -1, h);
+}
+
 int32_t ammpli_cpu_attention_backward(ammpl_stream *s, float *dqkv, const float *dout, const float *out, const float *qkv,
                                       const int32_t *start, int64_t B, int64_t max_len, int64_t T, int64_t D, int64_t H,
-                                      int32_t causal)
+                                      int32_t causal, float *dprefix, const float *prefix, const int32_t *group, int64_t P)
 {
     if (H >= 1 && D / H > HEAD_MAX)
-        return ammpli_cpu_attention_backward_reference(s, dqkv, dout, out, qkv, start, B, max_len, T, D, H, causal);
-    TRY(check(s, dqkv, qkv, start, B, max_len, T, D, H));
-    REQUIRE(s, T == 0 || (dout && out), "attention_backward: dout or out is NULL");
+        return ammpli_cpu_attention_backward_reference(s, dqkv, dout, out, qkv, start, B, max_len, T, D, H, causal, dprefix, prefix,
+                                                       group, P);
+    attention_job j;
+    TRY(ammpli_cpu_attention_job(s, &j, dqkv, qkv, start, B, max_len, T, D, H, causal, prefix, group, P));
+    REQUIRE(s, T == 0 || (dout && out && (P == 0 || dprefix)), "attention_backward: dout, out or dprefix is NULL");
     if (T == 0)
         return AMMPL_OK;
-    attention_job j = job(s, qkv, start, B, D, H, causal);
     j.out = dqkv;
     j.dout = dout;
     j.fout = out;
-    ammpli_cpu_for(s, B * H, T * max_len * D / 2, backward_head, &j);
+    j.dprefix = dprefix;
+    ammpli_cpu_for(s, attention_families(&j), T * (max_len + P) * D / 2, backward_task, &j);
     return AMMPL_OK;
 }

@@ -25,6 +25,7 @@ typedef struct ammpli_text_plan {
     int32_t *start;           /* [n+1] host */
     int32_t *read;            /* [n] EOT row within all rows, host */
     int32_t *gap;             /* [n*M] rows of the gaps, host */
+    int32_t *id;              /* [T] token of every row, -1 in the gaps, host */
     float *base;              /* [T,l] backend: token + position, position alone in the gaps */
 } ammpli_text_plan;
 

@@ -9,13 +9,20 @@
 #include "method/session.h"
 
 /* ---- text_stage.c: sequence i is "SOT CONTEXT NAME. EOT" of class cls[i] ---- */
-typedef struct ammpli_text_rows { /* one chunk, index arrays in backend memory */
-    int64_t n;
+typedef struct ammpli_text_rows { /* one pass, index arrays in backend memory */
     int32_t *base;  /* [T] row of the plan's base */
-    int32_t *gap;   /* [n*M] row that takes a context token */
-    int32_t *ctx;   /* [n*M] row of the context */
-    int32_t *shift; /* [n*M] row of the shift, or NULL */
+    int64_t gaps;
+    int32_t *gap;   /* [gaps] row that takes a context token */
+    int32_t *ctx;   /* [gaps] row of the context */
+    int32_t *shift; /* [gaps] row of the shift */
 } ammpli_text_rows;
+
+/* What sequences begin with alike (shortcut 2): found by comparing what they are assembled of. */
+typedef struct ammpli_text_sharing {
+    int64_t rows, count; /* leading rows, groups that have them in common; rows 0: nothing is shared */
+    int32_t *group;      /* [n] host: of each sequence */
+    int32_t *first;      /* [count] host: a sequence of each group */
+} ammpli_text_sharing;
 
 typedef struct ammpli_text_stage {
     const ammpl_prompt *prompt;
@@ -32,8 +39,9 @@ typedef struct ammpli_text_stage {
     /* inside */
     bool kept;
     int64_t chunk;
-    ammpli_pass pass;
-    ammpli_text_rows rows;
+    ammpli_text_sharing sharing;
+    ammpli_pass pass, first; /* of a chunk; of the shared rows alone, where there are several chunks */
+    ammpli_text_rows rows, first_rows;
 } ammpli_text_stage;
 
 /* Fills z and norm (taken from the arena). */

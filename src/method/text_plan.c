@@ -18,6 +18,7 @@ static void free_plan(const ammpl_prompt *p, ammpli_text_plan *plan)
     ammpli_free(p->ctx, plan->start);
     ammpli_free(p->ctx, plan->read);
     ammpli_free(p->ctx, plan->gap);
+    ammpli_free(p->ctx, plan->id);
     p->ops->release(p->stream, plan->base);
     *plan = (ammpli_text_plan){0};
 }
@@ -57,8 +58,8 @@ ammpl_status ammpli_longest_name(const ammpl_prompt *p, int64_t *tokens)
     return AMMPL_OK;
 }
 
-/* Device rows of the plan from token ids and positions; an id of -1 is a gap. */
-static ammpl_status upload_base(ammpl_prompt *p, ammpli_text_plan *plan, const int32_t *id, const int32_t *position)
+/* Device rows of the plan from its token ids and their positions. */
+static ammpl_status upload_base(ammpl_prompt *p, ammpli_text_plan *plan, const int32_t *position)
 {
     const ammpl_model *m = p->model;
     int64_t T = plan->T, l = m->text.width, filled = 0;
@@ -71,9 +72,9 @@ static ammpl_status upload_base(ammpl_prompt *p, ammpli_text_plan *plan, const i
     int32_t *row = host, *token = host + T, *pos = host + 2 * T;
     for (int64_t t = 0; t < T; t++) {
         pos[t] = position[t];
-        if (id[t] >= 0) {
+        if (plan->id[t] >= 0) {
             row[filled] = (int32_t)t;
-            token[filled++] = id[t];
+            token[filled++] = plan->id[t];
         }
     }
     TRY_GOTO(done, p->ops->alloc(p->stream, (size_t)(T * l) * sizeof(float), (void **)&plan->base));
@@ -173,7 +174,7 @@ ammpl_status ammpli_text_plan_context(ammpl_prompt *p, const ammpli_context_form
     int64_t M = form->M;
     ammpli_text_plan plan = {.n = (int64_t)n, .M = M};
     class_rows *rows = ammpli_alloc(ctx, n, sizeof *rows);
-    int32_t *id = NULL;
+    int32_t *position = NULL;
     plan.start = ammpli_alloc(ctx, n + 1, sizeof *plan.start);
     plan.read = ammpli_alloc(ctx, n, sizeof *plan.read);
     plan.gap = ammpli_alloc(ctx, n * (size_t)M, sizeof *plan.gap);
@@ -188,26 +189,27 @@ ammpl_status ammpli_text_plan_context(ammpl_prompt *p, const ammpli_context_form
         plan.max_len = len > plan.max_len ? len : plan.max_len;
     }
     plan.T = plan.start[n];
-    id = ammpli_alloc(ctx, (size_t)(2 * plan.T), sizeof *id);
-    if (!id) {
+    plan.id = ammpli_alloc(ctx, (size_t)plan.T, sizeof *plan.id);
+    position = ammpli_alloc(ctx, (size_t)plan.T, sizeof *position);
+    if (!plan.id || !position) {
         status = AMMPL_E_MEMORY;
         goto done;
     }
-    int32_t *position = id + plan.T, *gap = plan.gap;
+    int32_t *gap = plan.gap;
     for (size_t i = 0; i < n; i++)
         for (int32_t j = 0; j < (int32_t)rows[i].n; j++) {
             int32_t row = plan.start[i] + j;
             position[row] = j;
-            id[row] = rows[i].id[j];
-            if (id[row] < 0)
+            plan.id[row] = rows[i].id[j];
+            if (plan.id[row] < 0)
                 *gap++ = row;
         }
-    TRY_GOTO(done, upload_base(p, &plan, id, position));
+    TRY_GOTO(done, upload_base(p, &plan, position));
     ammpli_text_plan_free(p);
     p->text = plan;
     plan = (ammpli_text_plan){0};
 done:
-    ammpli_free(ctx, id);
+    ammpli_free(ctx, position);
     for (size_t i = 0; rows && i < n; i++)
         ammpli_free(ctx, rows[i].id);
     ammpli_free(ctx, rows);

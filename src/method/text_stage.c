@@ -21,85 +21,214 @@ static int32_t class_of(const ammpli_text_stage *t, int64_t i)
     return t->cls ? t->cls[i] : (int32_t)i;
 }
 
-/* Rows, indices and pass of sequences from..to-1. */
-static ammpl_status layout(ammpli_engine *e, const ammpli_text_stage *t, int64_t from, int64_t to, ammpli_pass *pass,
-                           ammpli_text_rows *rows)
+static int64_t length(const ammpli_text_stage *t, int64_t i)
+{
+    const int32_t *start = t->prompt->text.start + class_of(t, i);
+    return start[1] - start[0];
+}
+
+/* ---- shortcut 2: what sequences begin with alike ---- */
+
+static bool same_shift(const ammpli_text_stage *t, int64_t a, int64_t b)
+{
+    return !t->shift || t->shift_of[a] == t->shift_of[b];
+}
+
+/* Leading rows that sequences a and b have in common, at most `most` and never the row that is read.  Deep prompts are the same
+ * for all sequences. */
+static int64_t common_rows(const ammpli_text_stage *t, int64_t a, int64_t b, int64_t most)
 {
     const ammpli_text_plan *plan = &t->prompt->text;
-    int64_t n = to - from, M = plan->M, T = 0;
-    for (int64_t i = from; i < to; i++)
-        T += plan->start[class_of(t, i) + 1] - plan->start[class_of(t, i)];
-    int64_t others = t->deep ? T - n * M : 0, total = T + 3 * n * M + 2 * n + 1 + others;
-    if (total > INT32_MAX)
-        return ammpli_fail(AMMPL_E_MEMORY, "%lld text sequences in one pass are too many; use a smaller batch", (long long)n);
-    int32_t *host = ammpli_alloc(e->ctx, (size_t)total, sizeof *host);
-    if (!host)
-        return AMMPL_E_MEMORY;
-    int32_t *base = host, *gap = base + T, *ctx = gap + n * M, *shift = ctx + n * M, *start = shift + n * M, *read = start + n + 1;
-    int32_t *other = read + n, row = 0;
-    int64_t max_len = 0;
-    for (int64_t i = 0; i < n; i++) {
-        int32_t c = class_of(t, from + i), first = plan->start[c], len = plan->start[c + 1] - first;
-        start[i] = row;
-        read[i] = row + plan->read[c] - first;
-        for (int32_t m = 0; m < M; m++) {
-            gap[i * M + m] = row + plan->gap[c * M + m] - first;
-            ctx[i * M + m] = (int32_t)(t->per_class ? c * M + m : m);
-            shift[i * M + m] = t->shift ? t->shift_of[from + i] : 0;
-        }
-        for (int32_t j = 0; j < len; j++)
-            base[row + j] = first + j;
-        for (int32_t j = 0, m = 0; t->deep && j < len; j++) {
-            if (m < M && plan->gap[c * M + m] == first + j)
-                m++;
-            else
-                *other++ = row + j;
-        }
-        row += len;
-        max_len = len > max_len ? len : max_len;
+    int32_t class_a = class_of(t, a), class_b = class_of(t, b);
+    const int32_t *x = plan->id + plan->start[class_a], *y = plan->id + plan->start[class_b];
+    bool same_context = (!t->per_class || class_a == class_b) && same_shift(t, a, b);
+    int64_t n = 0;
+    most = most < plan->read[class_a] - plan->start[class_a] ? most : plan->read[class_a] - plan->start[class_a];
+    most = most < plan->read[class_b] - plan->start[class_b] ? most : plan->read[class_b] - plan->start[class_b];
+    while (n < most && x[n] == y[n] && (x[n] >= 0 || same_context))
+        n++;
+    return n;
+}
+
+/* One group of all, or one of every run of sequences with the same shift. */
+static ammpl_status try_sharing(ammpli_engine *e, const ammpli_text_stage *t, bool by_shift, ammpli_text_sharing *out)
+{
+    *out = (ammpli_text_sharing){.rows = t->prompt->text.max_len};
+    TRY(ammpli_take_host(e, (size_t)t->n * sizeof(int32_t), (void **)&out->group));
+    TRY(ammpli_take_host(e, (size_t)t->n * sizeof(int32_t), (void **)&out->first));
+    for (int64_t i = 0; i < t->n; i++) {
+        if (i == 0 || (by_shift && !same_shift(t, i - 1, i)))
+            out->first[out->count++] = (int32_t)i;
+        out->group[i] = (int32_t)(out->count - 1);
+        out->rows = common_rows(t, out->first[out->count - 1], i, out->rows);
     }
-    start[n] = row;
-    int32_t *device = NULL;
-    ammpl_status status = ammpli_take_ints(e, host, total, &device);
-    ammpli_free(e->ctx, host);
-    TRY(status);
-    *rows = (ammpli_text_rows){.n = n, .base = device, .gap = device + T, .ctx = device + T + n * M, .shift = device + T + 2 * n * M};
-    *pass = (ammpli_pass){.B = n, .T = T, .max_len = max_len, .start = device + T + 3 * n * M};
-    pass->read = pass->start + n + 1;
-    if (t->deep)
-        pass->slots = (ammpli_slots){.n = n * M, .row = rows->gap, .token = rows->ctx, .other = pass->read + n, .prompt = t->deep, .first = 1};
     return AMMPL_OK;
 }
 
-/* The input rows x [T,l], through the tower to feature [n,E]. */
-static ammpl_status encode(ammpli_engine *e, const ammpli_text_stage *t, ammpli_pass *pass, const ammpli_text_rows *rows, float *x,
-                           float *feature)
+/* The grouping that saves most rows. */
+static ammpl_status find_sharing(ammpli_engine *e, ammpli_text_stage *t)
+{
+    t->sharing = (ammpli_text_sharing){0};
+    if (e->without & AMMPLI_WITHOUT_PREFIX)
+        return AMMPL_OK;
+    for (int by_shift = 0; by_shift <= (t->shift != NULL); by_shift++) {
+        ammpli_text_sharing found;
+        TRY(try_sharing(e, t, by_shift, &found));
+        int64_t saved = (t->n - found.count) * found.rows, before = t->sharing.rows > 0 ? (t->n - t->sharing.count) * t->sharing.rows : 0;
+        if (saved > before)
+            t->sharing = found;
+    }
+    return AMMPL_OK;
+}
+
+/* ---- rows of a pass ---- */
+
+typedef struct row_writer {
+    const ammpli_text_stage *t;
+    int32_t *base, *gap, *ctx, *shift;
+    int64_t gaps;
+} row_writer;
+
+/* Rows from..to-1 of sequence i, as rows at.. of the pass. */
+static void write_rows(row_writer *w, int64_t i, int64_t from, int64_t to, int64_t at)
+{
+    const ammpli_text_plan *plan = &w->t->prompt->text;
+    int32_t c = class_of(w->t, i), start = plan->start[c];
+    for (int64_t j = 0, m = 0; j < to; j++) {
+        bool gap = plan->id[start + j] < 0;
+        if (j >= from) {
+            w->base[at + j - from] = (int32_t)(start + j);
+            if (gap) {
+                w->gap[w->gaps] = (int32_t)(at + j - from);
+                w->ctx[w->gaps] = (int32_t)(w->t->per_class ? c * plan->M + m : m);
+                w->shift[w->gaps++] = w->t->shift ? w->t->shift_of[i] : 0;
+            }
+        }
+        m += gap;
+    }
+}
+
+/* The pass of sequences from..to-1, and of the shared rows where `shared`: as sequences in front of them.  Gaps of shared rows
+ * come last, so that their gradients are added last, as when they are a pass of their own. */
+static ammpl_status layout(ammpli_engine *e, const ammpli_text_stage *t, int64_t from, int64_t to, bool shared, ammpli_pass *pass,
+                           ammpli_text_rows *rows)
 {
     const ammpli_text_plan *plan = &t->prompt->text;
-    int64_t l = e->model->text.width, gaps = rows->n * plan->M;
-    RUN(rows_copy, x, NULL, plan->base, rows->base, pass->T, l);
-    RUN(rows_add, x, rows->gap, t->ctx, rows->ctx, gaps, l);
-    if (t->shift)
-        RUN(rows_add, x, rows->gap, t->shift, rows->shift, gaps, l);
-    return ammpli_text_forward(e, pass, x, feature);
+    const ammpli_text_sharing *sharing = &t->sharing;
+    int64_t n = to - from, P = sharing->rows, ahead = shared ? sharing->count : 0, B = ahead + n, T = ahead * P, most = B * plan->M;
+    int64_t max_len = shared ? P : 0, others = 0;
+    for (int64_t i = from; i < to; i++) {
+        T += length(t, i) - P;
+        max_len = length(t, i) - P > max_len ? length(t, i) - P : max_len;
+    }
+    if (T + most > INT32_MAX)
+        return ammpli_fail(AMMPL_E_MEMORY, "%lld text sequences in one pass are too many; use a smaller batch", (long long)n);
+    row_writer w = {.t = t};
+    int32_t *start, *read, *group, *other, *device;
+    TRY(ammpli_take_host(e, (size_t)(2 * T + 3 * most + 2 * B + n + 1) * sizeof(int32_t), (void **)&w.base));
+    w.gap = w.base + T;
+    w.ctx = w.gap + most;
+    w.shift = w.ctx + most;
+    start = w.shift + most;
+    read = start + B + 1;
+    group = read + n;
+    other = group + B;
+    int64_t row = ahead * P;
+    for (int64_t i = 0; i < n; row += length(t, from + i) - P, i++) {
+        int32_t c = class_of(t, from + i);
+        start[ahead + i] = (int32_t)row;
+        read[i] = (int32_t)(row + plan->read[c] - plan->start[c] - P);
+        group[ahead + i] = P > 0 ? sharing->group[from + i] : -1;
+        write_rows(&w, from + i, P, length(t, from + i), row);
+    }
+    start[B] = (int32_t)row;
+    for (int64_t g = 0; g < ahead; g++) {
+        start[g] = (int32_t)(g * P);
+        group[g] = -1;
+        write_rows(&w, sharing->first[g], 0, P, g * P);
+    }
+    for (int64_t r = 0; t->deep && r < T; r++)
+        if (plan->id[w.base[r]] >= 0)
+            other[others++] = (int32_t)r;
+    int64_t total = other + others - w.base;
+    TRY(ammpli_take_ints(e, w.base, total, &device));
+    *rows = (ammpli_text_rows){.base = device,
+                               .gaps = w.gaps,
+                               .gap = device + (w.gap - w.base),
+                               .ctx = device + (w.ctx - w.base),
+                               .shift = device + (w.shift - w.base)};
+    *pass = (ammpli_pass){.B = B,
+                          .T = T,
+                          .max_len = max_len,
+                          .start = device + (start - w.base),
+                          .read = device + (read - w.base),
+                          .prefix = {.rows = P,
+                                     .count = P > 0 ? sharing->count : 0,
+                                     .group = device + (group - w.base),
+                                     .of = P > 0 && !shared ? &t->first : NULL}};
+    if (t->deep)
+        pass->slots = (ammpli_slots){.n = w.gaps,
+                                     .row = rows->gap,
+                                     .token = rows->ctx,
+                                     .other = device + (other - w.base),
+                                     .prompt = t->deep,
+                                     .first = 1};
+    return AMMPL_OK;
+}
+
+/* The input rows x [T,l]. */
+static ammpl_status assemble(ammpli_engine *e, const ammpli_text_stage *t, const ammpli_pass *pass, const ammpli_text_rows *rows, float *x)
+{
+    int64_t l = e->model->text.width;
+    RUN(rows_copy, x, NULL, t->prompt->text.base, rows->base, pass->T, l);
+    RUN(rows_add, x, rows->gap, t->ctx, rows->ctx, rows->gaps, l);
+    return t->shift ? e->ops->rows_add(e->stream, x, rows->gap, t->shift, rows->shift, rows->gaps, l) : AMMPL_OK;
+}
+
+/* Sequences from..to-1 through the tower to feature [to-from,E]; what stays of it is in t->pass. */
+static ammpl_status encode(ammpli_engine *e, ammpli_text_stage *t, int64_t from, int64_t to, bool keep, float *feature)
+{
+    float *x;
+    TRY(layout(e, t, from, to, t->chunk == t->n, &t->pass, &t->rows));
+    t->pass.keep = keep;
+    TRY(ammpli_take_floats(e, t->pass.T * e->model->text.width, &x));
+    TRY(assemble(e, t, &t->pass, &t->rows, x));
+    return ammpli_text_forward(e, &t->pass, x, feature);
+}
+
+/* The shared rows as a pass of their own, t->first, whose keys and values every chunk reads. */
+static ammpl_status encode_shared(ammpli_engine *e, ammpli_text_stage *t)
+{
+    float *x;
+    TRY(layout(e, t, 0, 0, true, &t->first, &t->first_rows));
+    t->first.tower = &e->model->text;
+    t->first.to = t->first.tower->layers;
+    t->first.keep = true;
+    TRY(ammpli_pass_take(e, &t->first));
+    ammpli_mark mark = ammpli_arena_mark(e);
+    TRY(ammpli_take_floats(e, t->first.T * e->model->text.width, &x));
+    TRY(assemble(e, t, &t->first, &t->first_rows, x));
+    TRY(ammpli_blocks_forward(e, &t->first, x));
+    ammpli_arena_release(e, mark);
+    return AMMPL_OK;
 }
 
 ammpl_status ammpli_text_stage_forward(ammpl_session *s, ammpli_text_stage *t)
 {
     ammpli_engine *e = &s->engine;
-    int64_t E = e->model->embed, l = e->model->text.width;
-    t->chunk = ammpli_stage_chunk(s, &e->model->text, t->n, t->prompt->text.max_len, t->backward, &t->kept);
+    int64_t E = e->model->embed;
+    TRY(find_sharing(e, t));
+    t->chunk = ammpli_stage_chunk(s, &e->model->text, t->n, t->prompt->text.max_len - t->sharing.rows, t->backward, &t->kept);
     TRY(ammpli_take_floats(e, t->n * E, &t->z));
     TRY(ammpli_take_floats(e, t->n, &t->norm));
+    if (t->chunk < t->n && t->sharing.rows > 0)
+        TRY(encode_shared(e, t));
     for (int64_t from = 0; from < t->n; from += t->chunk) {
         int64_t to = from + t->chunk < t->n ? from + t->chunk : t->n;
         ammpli_mark mark = ammpli_arena_mark(e);
-        float *x, *feature;
-        TRY(layout(e, t, from, to, &t->pass, &t->rows));
-        t->pass.keep = t->kept;
+        float *feature;
         TRY(ammpli_take_floats(e, (to - from) * E, &feature));
-        TRY(ammpli_take_floats(e, t->pass.T * l, &x));
-        TRY(encode(e, t, &t->pass, &t->rows, x, feature));
+        TRY(encode(e, t, from, to, t->kept, feature));
         if (t->raw)
             RUN(copy, t->z + from * E, feature, (size_t)((to - from) * E) * sizeof(float));
         else
@@ -110,34 +239,57 @@ ammpl_status ammpli_text_stage_forward(ammpl_session *s, ammpli_text_stage *t)
     return AMMPL_OK;
 }
 
+/* dx [T,l] of a pass's input rows to the context and the shift. */
+static ammpl_status scatter(ammpli_engine *e, const ammpli_text_rows *rows, const float *dx, float *dctx, float *dshift)
+{
+    int64_t l = e->model->text.width;
+    RUN(rows_add, dctx, rows->ctx, dx, rows->gap, rows->gaps, l);
+    return dshift ? e->ops->rows_add(e->stream, dshift, rows->shift, dx, rows->gap, rows->gaps, l) : AMMPL_OK;
+}
+
+static ammpl_status backward_chunk(ammpl_session *s, ammpli_text_stage *t, int64_t from, int64_t to, const float *dz, float *shared,
+                                   float *dctx, float *dshift, float *const *ddeep)
+{
+    ammpli_engine *e = &s->engine;
+    int64_t E = e->model->embed, n = to - from;
+    const float *dfeature = dz + from * E;
+    float *feature, *dx;
+    TRY(ammpli_take_floats(e, n * E, &feature));
+    if (!t->kept) {
+        TRY(encode(e, t, from, to, true, feature));
+        t->pass.prefix.gradient = shared;
+    }
+    TRY(ammpli_take_floats(e, t->pass.T * e->model->text.width, &dx));
+    if (!t->raw) {
+        RUN(l2norm_backward, feature, dfeature, t->z + from * E, t->norm + from, n, E);
+        dfeature = feature;
+    }
+    TRY(ammpli_text_backward(e, &t->pass, dfeature, dx, ddeep));
+    return scatter(e, &t->rows, dx, dctx, dshift);
+}
+
 ammpl_status ammpli_text_stage_backward(ammpl_session *s, ammpli_text_stage *t, const float *dz, float *dctx, float *dshift,
                                         float *const *ddeep)
 {
     ammpli_engine *e = &s->engine;
-    int64_t E = e->model->embed, l = e->model->text.width, M = t->prompt->text.M;
+    const ammpli_tower *tower = &e->model->text;
+    bool apart = t->chunk < t->n && t->sharing.rows > 0;
+    ammpli_mark mark = ammpli_arena_mark(e);
+    float *shared = NULL, *dx;
+    if (apart)
+        TRY(ammpli_take_zeros(e, tower->layers * t->first.T * 3 * tower->width, &shared));
     for (int64_t from = 0; from < t->n; from += t->chunk) {
-        int64_t to = from + t->chunk < t->n ? from + t->chunk : t->n, n = to - from;
-        ammpli_mark mark = ammpli_arena_mark(e);
-        float *feature, *dx;
-        TRY(ammpli_take_floats(e, n * E, &feature));
-        if (!t->kept) {
-            float *x;
-            TRY(layout(e, t, from, to, &t->pass, &t->rows));
-            t->pass.keep = true;
-            TRY(ammpli_take_floats(e, t->pass.T * l, &x));
-            TRY(encode(e, t, &t->pass, &t->rows, x, feature));
-        }
-        TRY(ammpli_take_floats(e, t->pass.T * l, &dx));
-        const float *dfeature = dz + from * E;
-        if (!t->raw) {
-            RUN(l2norm_backward, feature, dfeature, t->z + from * E, t->norm + from, n, E);
-            dfeature = feature;
-        }
-        TRY(ammpli_text_backward(e, &t->pass, dfeature, dx, ddeep));
-        RUN(rows_add, dctx, t->rows.ctx, dx, t->rows.gap, n * M, l);
-        if (dshift)
-            RUN(rows_add, dshift, t->rows.shift, dx, t->rows.gap, n * M, l);
-        ammpli_arena_release(e, mark);
+        int64_t to = from + t->chunk < t->n ? from + t->chunk : t->n;
+        ammpli_mark chunk = ammpli_arena_mark(e);
+        TRY(backward_chunk(s, t, from, to, dz, shared, dctx, dshift, ddeep));
+        ammpli_arena_release(e, chunk);
     }
+    if (apart) {
+        t->first.prefix.gradient = shared;
+        TRY(ammpli_take_floats(e, t->first.T * tower->width, &dx));
+        TRY(ammpli_blocks_backward(e, &t->first, NULL, dx, ddeep));
+        TRY(scatter(e, &t->first_rows, dx, dctx, dshift));
+    }
+    ammpli_arena_release(e, mark);
     return AMMPL_OK;
 }

@@ -146,9 +146,10 @@ int main(int argc, char **argv)
                 else if (strcmp(h->op, "backward") == 0)
                     ops->linear_backward(s, x, y, w, NULL, AMMPL_ACT_NONE, T);
                 else if (strcmp(h->op, "attention forward") == 0)
-                    ops->attention_forward(s, x, y, start, h->a, h->b, T, h->c, h->d, 0);
+                    ops->attention_forward(s, x, y, start, h->a, h->b, T, h->c, h->d, 0, NULL, NULL, 0);
                 else if (strcmp(h->op, "attention backward") == 0)
-                    ops->attention_backward(s, z, u, x, y, start, h->a, h->b, T, h->c, h->d, 0);
+                    ops->attention_backward(s, z, u, x, y, start, h->a, h->b, T, h->c, h->d, 0, NULL, NULL, NULL,
+                                            0);
                 else if (strcmp(h->op, "layernorm forward") == 0)
                     ops->layernorm_forward(s, z, x, bias, bias, T, K, 1e-5f);
                 else if (strcmp(h->op, "layernorm backward") == 0)

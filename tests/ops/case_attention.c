@@ -121,6 +121,121 @@ static batch draw_batch(run *r, int i)
     return b;
 }
 
+/* Sequences of which some begin with a prefix: widths that fill a panel and that do not, prefixes within one panel, over several,
+ * and too long for what goes together; groups in any order. */
+static const struct {
+    int64_t H, dh, P, B;
+    int32_t length[9], group[9];
+} prefix_shapes[] = {{2, 64, 17, 9, {5, 3, 4, 0, 6, 3, 9, 4, 31}, {0, 0, 0, 0, 0, 0, 0, 0, 0}},
+                     {3, 32, 5, 8, {4, 5, 3, 3, 7, 1, 33, 2}, {-1, 0, 0, 1, 1, -1, 1, 0}},
+                     {1, 48, 70, 5, {3, 12, 11, 30, 2}, {1, 1, 0, 0, 2}},
+                     {2, 5, 1, 4, {3, 2, 1, 4}, {0, -1, 0, 0}},
+                     {1, 80, 20, 4, {3, 40, 66, 4}, {0, 0, 0, 1}},
+                     {1, 64, 120, 3, {6, 20, 90}, {0, 0, 1}},
+                     {1, 144, 3, 2, {2, 5}, {0, 0}}};
+enum { PREFIX_SHAPES = sizeof prefix_shapes / sizeof *prefix_shapes };
+
+typedef struct prefixed {
+    int64_t B, T, P, D, H, max_len, groups;
+    int32_t start[10], group[9];
+    float *qkv, *dout, *prefix;
+} prefixed;
+
+static prefixed draw_prefixed(run *r, int i)
+{
+    prefixed b = {.B = prefix_shapes[i].B, .P = prefix_shapes[i].P, .H = prefix_shapes[i].H, .D = prefix_shapes[i].H * prefix_shapes[i].dh};
+    for (int64_t k = 0; k < b.B; k++) {
+        int32_t n = prefix_shapes[i].length[k], g = b.group[k] = prefix_shapes[i].group[k];
+        b.start[k + 1] = b.start[k] + n;
+        b.max_len = n > b.max_len ? n : b.max_len;
+        b.groups = g >= b.groups ? g + 1 : b.groups;
+    }
+    b.T = b.start[b.B];
+    b.qkv = draw_scaled(r, b.T * 3 * b.D, 2, 0);
+    b.dout = draw(r, b.T * b.D);
+    b.prefix = draw_scaled(r, b.groups * b.P * 3 * b.D, 2, 0);
+    return b;
+}
+
+/* Sequence k with its prefix in front as [rows,3D] floats; *P rows of it are the prefix's. */
+static float *whole_sequence(run *r, const prefixed *b, int64_t k, int64_t *P)
+{
+    int64_t n = b->start[k + 1] - b->start[k], w = 3 * b->D;
+    *P = b->group[k] >= 0 ? b->P : 0;
+    float *x = keep(r, (size_t)((*P + n) * w + 1) * sizeof *x);
+    if (*P)
+        memcpy(x, b->prefix + b->group[k] * b->P * w, (size_t)(*P * w) * sizeof *x);
+    memcpy(x + *P * w, b->qkv + b->start[k] * w, (size_t)(n * w) * sizeof *x);
+    return x;
+}
+
+static void prefixes_forward(run *r, int i, int32_t causal)
+{
+    prefixed b = draw_prefixed(r, i);
+    int64_t T = b.T, D = b.D;
+    float *qkv = PUT(r, b.qkv, T * 3 * D), *prefix = PUT(r, b.prefix, b.groups * b.P * 3 * D), *out = make(r, T * D);
+    int32_t *start = PUT(r, b.start, b.B + 1), *group = PUT(r, b.group, b.B);
+    ck_ok(r->ops->attention_forward(r->s, out, qkv, start, b.B, b.max_len, T, D, b.H, causal, prefix, group, b.P));
+    float *got = get(r, out, T * D);
+    for (int64_t k = 0; k < b.B; k++) {
+        int64_t P, n = b.start[k + 1] - b.start[k], L;
+        float *whole = whole_sequence(r, &b, k, &P);
+        L = P + n;
+        if (!n)
+            continue;
+        double *want = keep(r, (size_t)(L * D) * 8), *p = keep(r, (size_t)(L + 1) * 8);
+        attend(&(attention){NULL, L, D, b.H, causal}, to_double(r, whole, L * 3 * D), want, p);
+        close_to(r, "out behind a prefix", got + b.start[k] * D, want + P * D, n * D, 5e-6);
+        /* As one sequence: the same bits. */
+        int32_t alone[2] = {0, (int32_t)L};
+        float *one = make(r, L * D);
+        ck_ok(r->ops->attention_forward(r->s, one, PUT(r, whole, L * 3 * D), PUT(r, alone, 2), 1, L, L, D, b.H, causal, NULL, NULL, 0));
+        same_bits(r, "one sequence", get(r, one, L * D) + P * D, got + b.start[k] * D, n * D);
+    }
+}
+
+static void prefixes_backward(run *r, int i, int32_t causal)
+{
+    prefixed b = draw_prefixed(r, i);
+    int64_t T = b.T, D = b.D, before = b.groups * b.P * 3 * D;
+    float *qkv = PUT(r, b.qkv, T * 3 * D), *prefix = PUT(r, b.prefix, before), *dout = PUT(r, b.dout, T * D), *out = make(r, T * D);
+    float *dqkv = make(r, T * 3 * D), *held = draw(r, before), *dprefix = PUT_CHANGE(r, held, before);
+    int32_t *start = PUT(r, b.start, b.B + 1), *group = PUT(r, b.group, b.B);
+    ck_ok(r->ops->attention_forward(r->s, out, qkv, start, b.B, b.max_len, T, D, b.H, causal, prefix, group, b.P));
+    ck_ok(r->ops->attention_backward(r->s, dqkv, dout, out, qkv, start, b.B, b.max_len, T, D, b.H, causal, dprefix, prefix, group, b.P));
+    float *got = get(r, dqkv, T * 3 * D), *got_prefix = get(r, dprefix, before);
+    double *want = keep(r, (size_t)(T * 3 * D) * 8), *want_prefix = to_double(r, held, before);
+    for (int64_t k = 0; k < b.B; k++) {
+        int64_t P, n = b.start[k + 1] - b.start[k], L, first = b.group[k] * b.P * 3 * D;
+        float *whole = whole_sequence(r, &b, k, &P), *g;
+        L = P + n;
+        double *d = keep(r, (size_t)(L * 3 * D + 1) * 8);
+        g = keep(r, (size_t)(L * D + 1) * sizeof *g);
+        memcpy(g + P * D, b.dout + b.start[k] * D, (size_t)(n * D) * sizeof *g);
+        attend_backward(r, &(attention){g, L, D, b.H, causal}, to_double(r, whole, L * 3 * D), d);
+        memcpy(want + b.start[k] * 3 * D, d + P * 3 * D, (size_t)(n * 3 * D) * 8);
+        for (int64_t e = 0; e < P * 3 * D; e++)
+            want_prefix[first + e] += d[e];
+    }
+    close_to(r, "dqkv behind a prefix", got, want, T * 3 * D, 5e-6);
+    close_to(r, "dprefix", got_prefix, want_prefix, before, 5e-6);
+    for (int64_t e = 0; e < before; e++) /* queries are not asked */
+        if (e % (3 * D) < D)
+            ck_assert(got_prefix[e] == held[e]);
+    /* In two parts, one after the other: the same bits. */
+    int64_t half = b.B / 2, cut = b.start[half];
+    int32_t part[10];
+    float *again = PUT_CHANGE(r, held, before), *parts = make(r, T * 3 * D);
+    for (int64_t k = half; k <= b.B; k++)
+        part[k - half] = b.start[k] - (int32_t)cut;
+    ck_ok(r->ops->attention_backward(r->s, parts, dout, out, qkv, start, half, b.max_len, cut, D, b.H, causal, again, prefix, group, b.P));
+    ck_ok(r->ops->attention_backward(r->s, parts + cut * 3 * D, dout + cut * D, out + cut * D, qkv + cut * 3 * D,
+                                     PUT(r, part, b.B - half + 1), b.B - half, b.max_len, T - cut, D, b.H, causal, again, prefix,
+                                     group + half, b.P));
+    same_bits(r, "dqkv in parts", get(r, parts, T * 3 * D), got, T * 3 * D);
+    same_bits(r, "dprefix in parts", get(r, again, before), got_prefix, before);
+}
+
 void case_attention_forward(run *r)
 {
     for (int i = 0; i < 2 * ATTENTION_SHAPES; i++) {
@@ -130,7 +245,7 @@ void case_attention_forward(run *r)
         double tolerance = 3e-6 * (attention_shapes[i / 2].scale > 4 ? 100 : 1); /* scores in the hundreds have coarse ulps */
         float *qkv = PUT(r, b.qkv, T * 3 * D), *out = make(r, T * D);
         int32_t *start = PUT(r, b.start, b.B + 1);
-        ck_ok(r->ops->attention_forward(r->s, out, qkv, start, b.B, b.max_len, T, D, b.H, causal));
+        ck_ok(r->ops->attention_forward(r->s, out, qkv, start, b.B, b.max_len, T, D, b.H, causal, NULL, NULL, 0));
         float *got = get(r, out, T * D);
         double *want = keep(r, (size_t)(T * D) * 8), *p = keep(r, (size_t)(b.max_len + 1) * 8);
         for (int64_t k = 0; k < b.B; k++)
@@ -142,31 +257,33 @@ void case_attention_forward(run *r)
             if (!n)
                 continue;
             float *one = make(r, n * D);
-            ck_ok(r->ops->attention_forward(r->s, one, qkv + b.start[k] * 3 * D, PUT(r, alone, 2), 1, n + 200, n, D, b.H, causal));
+            ck_ok(r->ops->attention_forward(r->s, one, qkv + b.start[k] * 3 * D, PUT(r, alone, 2), 1, n + 200, n, D, b.H, causal, NULL, NULL, 0));
             same_bits(r, "sequence alone", get(r, one, n * D), got + b.start[k] * D, n * D);
             if (causal && n > 2) { /* cut: later rows do not count, to the bit */
                 int32_t cut[2] = {0, n / 2};
                 float *part = make(r, n / 2 * D);
-                ck_ok(r->ops->attention_forward(r->s, part, qkv + b.start[k] * 3 * D, PUT(r, cut, 2), 1, n, n / 2, D, b.H, 1));
+                ck_ok(r->ops->attention_forward(r->s, part, qkv + b.start[k] * 3 * D, PUT(r, cut, 2), 1, n, n / 2, D, b.H, 1, NULL, NULL, 0));
                 same_bits(r, "sequence cut", get(r, part, n / 2 * D), got + b.start[k] * D, n / 2 * D);
             }
         }
         int64_t last = b.start[b.B - 1]; /* a NaN key of the last sequence's first row: all of its rows, no others */
         for (int64_t d = 0; d < D; d++)
             b.qkv[last * 3 * D + D + d] = NAN;
-        ck_ok(r->ops->attention_forward(r->s, out, PUT(r, b.qkv, T * 3 * D), start, b.B, b.max_len, T, D, b.H, causal));
+        ck_ok(r->ops->attention_forward(r->s, out, PUT(r, b.qkv, T * 3 * D), start, b.B, b.max_len, T, D, b.H, causal, NULL, NULL, 0));
         float *after = get(r, out, T * D);
         same_bits(r, "before NaN", after, got, last * D);
         all_nan(r, "out of NaN", after + last * D, (T - last) * D);
     }
+    for (int i = 0; i < 2 * PREFIX_SHAPES; i++)
+        prefixes_forward(r, i / 2, i % 2);
     float x[6] = {0};
     int32_t start[2] = {0, 2}, wrong[3] = {0, 2, 1};
-    ck_ok(r->ops->attention_forward(r->s, NULL, NULL, NULL, 0, 0, 0, 4, 2, 0));
-    refuses(r, r->ops->attention_forward(r->s, x, x, start, 1, 2, 2, 3, 2, 0), "multiple");
-    refuses(r, r->ops->attention_forward(r->s, x, x, start, -1, 2, 2, 2, 2, 0), "negative");
-    refuses(r, r->ops->attention_forward(r->s, x, NULL, start, 1, 2, 2, 1, 1, 0), "NULL");
-    refuses(r, r->ops->attention_forward(r->s, x, x, start, 1, 1, 2, 1, 1, 0), "start");
-    refuses(r, r->ops->attention_forward(r->s, x, x, wrong, 2, 2, 1, 1, 1, 0), "start");
+    ck_ok(r->ops->attention_forward(r->s, NULL, NULL, NULL, 0, 0, 0, 4, 2, 0, NULL, NULL, 0));
+    refuses(r, r->ops->attention_forward(r->s, x, x, start, 1, 2, 2, 3, 2, 0, NULL, NULL, 0), "multiple");
+    refuses(r, r->ops->attention_forward(r->s, x, x, start, -1, 2, 2, 2, 2, 0, NULL, NULL, 0), "negative");
+    refuses(r, r->ops->attention_forward(r->s, x, NULL, start, 1, 2, 2, 1, 1, 0, NULL, NULL, 0), "NULL");
+    refuses(r, r->ops->attention_forward(r->s, x, x, start, 1, 1, 2, 1, 1, 0, NULL, NULL, 0), "start");
+    refuses(r, r->ops->attention_forward(r->s, x, x, wrong, 2, 2, 1, 1, 1, 0, NULL, NULL, 0), "start");
 }
 
 void case_attention_backward(run *r)
@@ -178,8 +295,8 @@ void case_attention_backward(run *r)
         double tolerance = 5e-6 * (attention_shapes[i / 2].scale > 4 ? 100 : 1);
         float *qkv = PUT(r, b.qkv, T * 3 * D), *dout = PUT(r, b.dout, T * D), *out = make(r, T * D), *dqkv = make(r, T * 3 * D);
         int32_t *start = PUT(r, b.start, b.B + 1);
-        ck_ok(r->ops->attention_forward(r->s, out, qkv, start, b.B, b.max_len, T, D, b.H, causal));
-        ck_ok(r->ops->attention_backward(r->s, dqkv, dout, out, qkv, start, b.B, b.max_len, T, D, b.H, causal));
+        ck_ok(r->ops->attention_forward(r->s, out, qkv, start, b.B, b.max_len, T, D, b.H, causal, NULL, NULL, 0));
+        ck_ok(r->ops->attention_backward(r->s, dqkv, dout, out, qkv, start, b.B, b.max_len, T, D, b.H, causal, NULL, NULL, NULL, 0));
         float *got = get(r, dqkv, T * 3 * D);
         double *want = keep(r, (size_t)(T * 3 * D) * 8);
         for (int64_t k = 0; k < b.B; k++) {
@@ -195,14 +312,14 @@ void case_attention_backward(run *r)
                 continue;
             float *one = make(r, n * 3 * D);
             ck_ok(r->ops->attention_backward(r->s, one, dout + b.start[k] * D, out + b.start[k] * D, qkv + b.start[k] * 3 * D,
-                                             PUT(r, alone, 2), 1, n, n, D, b.H, causal));
+                                             PUT(r, alone, 2), 1, n, n, D, b.H, causal, NULL, NULL, NULL, 0));
             same_bits(r, "sequence alone", get(r, one, n * 3 * D), got + b.start[k] * 3 * D, n * 3 * D);
         }
         /* The last row of all, which sees every key of its sequence: its dq, and all dk and dv there. */
         int64_t first = b.start[b.B - 1];
         for (int64_t d = 0; d < D; d++)
             b.dout[(T - 1) * D + d] = NAN;
-        ck_ok(r->ops->attention_backward(r->s, dqkv, PUT(r, b.dout, T * D), out, qkv, start, b.B, b.max_len, T, D, b.H, causal));
+        ck_ok(r->ops->attention_backward(r->s, dqkv, PUT(r, b.dout, T * D), out, qkv, start, b.B, b.max_len, T, D, b.H, causal, NULL, NULL, NULL, 0));
         float *after = get(r, dqkv, T * 3 * D);
         same_bits(r, "before NaN", after, got, first * 3 * D);
         all_nan(r, "dq of NaN", after + (T - 1) * 3 * D, D);
@@ -212,10 +329,12 @@ void case_attention_backward(run *r)
                 same_bits(r, "dq beside NaN", after + t * 3 * D, got + t * 3 * D, D);
         }
     }
+    for (int i = 0; i < 2 * PREFIX_SHAPES; i++)
+        prefixes_backward(r, i / 2, i % 2);
     float x[6] = {0};
     int32_t start[2] = {0, 2};
-    ck_ok(r->ops->attention_backward(r->s, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 4, 2, 0));
-    refuses(r, r->ops->attention_backward(r->s, x, x, x, x, start, 1, 2, 2, 3, 2, 0), "multiple");
-    refuses(r, r->ops->attention_backward(r->s, x, NULL, x, x, start, 1, 2, 2, 1, 1, 0), "NULL");
-    refuses(r, r->ops->attention_backward(r->s, x, x, x, x, start, 1, 1, 2, 1, 1, 0), "start");
+    ck_ok(r->ops->attention_backward(r->s, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 4, 2, 0, NULL, NULL, NULL, 0));
+    refuses(r, r->ops->attention_backward(r->s, x, x, x, x, start, 1, 2, 2, 3, 2, 0, NULL, NULL, NULL, 0), "multiple");
+    refuses(r, r->ops->attention_backward(r->s, x, NULL, x, x, start, 1, 2, 2, 1, 1, 0, NULL, NULL, NULL, 0), "NULL");
+    refuses(r, r->ops->attention_backward(r->s, x, x, x, x, start, 1, 1, 2, 1, 1, 0, NULL, NULL, NULL, 0), "start");
 }
