@@ -157,6 +157,8 @@ ammpl_status ammpli_prompt_save_file(const ammpl_prompt *p, const char *path, bo
 ammpl_status ammpli_prompt_bytes(const ammpl_prompt *p, void **data, size_t *size);
 /* The file comes from p's model (AMMPL_E_MODEL) and has p's classes in p's order (AMMPL_E_STATE): for state files. */
 ammpl_status ammpli_prompt_check_origin(const ammpl_prompt *p, const ammpli_st *st);
+/* An option's value as files have it: the templates are an array.  New string; NULL: out of memory. */
+char *ammpli_prompt_option_text(const ammpl_prompt *p, const char *name);
 /* Metadata and tensors of p into a writer, under a format name (state files hold a prompt and more).  `host` receives the
  * values' block, to be freed after the writer has saved, also on failure. */
 ammpl_status ammpli_prompt_write_into(const ammpl_prompt *p, const char *format, ammpli_st_writer *w, float **host);

@@ -23,15 +23,20 @@ static ammpl_status write_json(ammpli_st_writer *w, const char *key, json_t *jso
     return status;
 }
 
-/* Templates, one a line, as an array. */
-static json_t *template_array(const char *value)
+char *ammpli_prompt_option_text(const ammpl_prompt *p, const char *name)
 {
-    json_t *list = json_array();
+    const char *value = ammpli_config_text(p->config, name);
+    if (strcmp(name, "template") != 0)
+        return ammpli_strdup(p->ctx, value);
+    json_t *list = json_array(); /* templates, one a line */
     for (size_t n; value; value = value[n] ? value + n + 1 : NULL) {
         n = strcspn(value, "\n");
         json_array_append_new(list, json_stringn(value, n));
     }
-    return list;
+    char *text = json_dumps(list, JSON_COMPACT), *copy = text ? ammpli_strdup(p->ctx, text) : NULL;
+    free(text);
+    json_decref(list);
+    return copy;
 }
 
 static ammpl_status write_metadata(const ammpl_prompt *p, ammpli_st_writer *w, const char *format)
@@ -52,11 +57,10 @@ static ammpl_status write_metadata(const ammpl_prompt *p, ammpli_st_writer *w, c
         json_array_append_new(probe, json_real((double)p->model->probe[i]));
     TRY(write_json(w, "probe", probe));
     for (const char *const *name = p->method->options; *name; name++) {
-        const char *value = ammpli_config_text(p->config, *name);
-        if (strcmp(*name, "template") == 0)
-            TRY(write_json(w, *name, template_array(value)));
-        else
-            TRY(ammpli_st_writer_meta(w, *name, value));
+        char *value = ammpli_prompt_option_text(p, *name);
+        ammpl_status status = value ? ammpli_st_writer_meta(w, *name, value) : AMMPL_E_MEMORY;
+        ammpli_free(p->ctx, value);
+        TRY(status);
     }
     return AMMPL_OK;
 }

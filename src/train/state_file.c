@@ -126,8 +126,12 @@ static ammpl_status check_run(const ammpl_trainer *t, const ammpli_st *st)
         return ammpli_fail(AMMPL_E_VERSION, "%s has state format version %.20s; this library reads version 1", ammpli_st_name(st),
                            version ? version : "nothing");
     TRY(check_same(st, "method", p->method->name));
-    for (const char *const *option = p->method->options; *option; option++)
-        TRY(check_same(st, *option, ammpli_config_text(p->config, *option)));
+    for (const char *const *option = p->method->options; *option; option++) {
+        char *here = ammpli_prompt_option_text(p, *option);
+        ammpl_status status = here ? check_same(st, *option, here) : AMMPL_E_MEMORY;
+        ammpli_free(p->ctx, here);
+        TRY(status);
+    }
     for (int i = 0; i < RUN_OPTIONS; i++) {
         snprintf(name, sizeof name, "train.%s", run_options[i]);
         TRY(check_same(st, name, ammpli_config_text(t->config, run_options[i])));

@@ -1,6 +1,7 @@
 /* nano.c - see nano.h. */
 #include "nano.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -97,6 +98,61 @@ void nano_steps(nano *n, int64_t steps)
 {
     for (int64_t i = 0; i < steps; i++)
         ck_ok(ammpli_trainer_step(n->trainer, NULL));
+}
+
+void nano_check_progress(const ammpl_progress *a, const ammpl_progress *b)
+{
+    ck_assert_uint_eq(a->epoch, b->epoch);
+    ck_assert_uint_eq(a->step, b->step);
+    ck_assert_uint_eq(a->steps, b->steps);
+    ck_assert_uint_eq(a->images, b->images);
+    ck_assert_int_eq(a->epoch_end, b->epoch_end);
+    ck_assert_msg(a->loss == b->loss, "step %d: loss %.17g here, %.17g there", (int)a->step, a->loss, b->loss);
+    ck_assert(a->learning_rate == b->learning_rate);
+    ck_assert(a->epoch_loss == b->epoch_loss);
+    ck_assert(a->epoch_accuracy == b->epoch_accuracy);
+}
+
+static const char *state_name(int64_t step)
+{
+    char name[32];
+    snprintf(name, sizeof name, "state%d", (int)step);
+    return test_temp(name);
+}
+
+void nano_resume_everywhere(nano *n, int64_t steps, const char *what)
+{
+    enum { MOST = 16 };
+    ammpl_progress progress[MOST], p;
+    nano_trainer(n);
+    ck_assert_int_eq(n->trainer->steps, steps);
+    ck_assert_int_le(steps, MOST);
+    for (int64_t step = 0; step <= steps; step++) {
+        ck_ok(ammpli_trainer_save(n->trainer, state_name(step)));
+        if (step < steps)
+            ck_ok(ammpli_trainer_step(n->trainer, &progress[step]));
+    }
+    ck_status(ammpli_trainer_step(n->trainer, NULL), AMMPL_END, "");
+    size_t size, end_size;
+    char *end = nano_bytes(n->prompt, &end_size);
+    for (int64_t from = 0; from <= steps; from++) {
+        nano_restart(n);
+        nano_trainer(n);
+        ck_ok(ammpli_trainer_load(n->trainer, state_name(from)));
+        for (int64_t step = from; step < steps; step++) {
+            ck_ok(ammpli_trainer_step(n->trainer, &p));
+            nano_check_progress(&p, &progress[step]);
+        }
+        ck_status(ammpli_trainer_step(n->trainer, NULL), AMMPL_END, "");
+        char *bytes = nano_bytes(n->prompt, &size);
+        ck_assert_msg(size == end_size && memcmp(bytes, end, size) == 0, "%s: resumed at step %d it ends elsewhere", what, (int)from);
+        free(bytes);
+    }
+    /* A trainer that is elsewhere goes where the state says. */
+    ck_ok(ammpli_trainer_load(n->trainer, state_name(1)));
+    ck_ok(ammpli_trainer_step(n->trainer, &p));
+    nano_check_progress(&p, &progress[1]);
+    free(end);
 }
 
 char *nano_bytes(const ammpl_prompt *p, size_t *size)

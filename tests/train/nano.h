@@ -28,6 +28,10 @@ void nano_close(nano *n);
 void nano_restart(nano *n);
 void nano_trainer(nano *n);
 void nano_steps(nano *n, int64_t steps);
+/* Fails the test unless two reports of one step say the same, but for the time it took. */
+void nano_check_progress(const ammpl_progress *a, const ammpl_progress *b);
+/* A whole run of so many steps, then again from each of its steps: the same reports and bits.  No trainer yet; one is left at step 2. */
+void nano_resume_everywhere(nano *n, int64_t steps, const char *what);
 /* Smooth random pixels, the same for the same number. */
 ammpl_image *nano_picture(ammpl_context *ctx, uint32_t number);
 void nano_add_pictures(ammpl_dataset *data, int n);

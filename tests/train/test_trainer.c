@@ -21,7 +21,7 @@ static const variant variants[] = {{"sgd", "shared", "1", "off", 12},  {"sgd", "
                                    {"sgd", "shared", "2", "off", 8},   {"adamw", "class", "2", "off", 8},
                                    {"sgd", "class", "2", "off", 8},    {"adamw", "shared", "2", "off", 8},
                                    {"sgd", "shared", "1", "on", 8},    {"adamw", "class", "2", "on", 4}};
-enum { VARIANTS = sizeof variants / sizeof variants[0], MAX_STEPS = 12 };
+enum { VARIANTS = sizeof variants / sizeof variants[0] };
 
 static void open_variant(nano *n, const variant *v)
 {
@@ -30,61 +30,14 @@ static void open_variant(nano *n, const variant *v)
     nano_open(n, options);
 }
 
-static const char *state_name(int64_t step)
-{
-    char name[32];
-    snprintf(name, sizeof name, "state%d", (int)step);
-    return test_temp(name);
-}
-
-static void check_progress(const ammpl_progress *a, const ammpl_progress *b)
-{
-    ck_assert_uint_eq(a->epoch, b->epoch);
-    ck_assert_uint_eq(a->step, b->step);
-    ck_assert_uint_eq(a->steps, b->steps);
-    ck_assert_uint_eq(a->images, b->images);
-    ck_assert_int_eq(a->epoch_end, b->epoch_end);
-    ck_assert_msg(a->loss == b->loss, "step %d: loss %.17g, without a break %.17g", (int)a->step, a->loss, b->loss);
-    ck_assert(a->learning_rate == b->learning_rate);
-    ck_assert(a->epoch_loss == b->epoch_loss);
-    ck_assert(a->epoch_accuracy == b->epoch_accuracy);
-}
-
 START_TEST(resumed_at_every_step)
 {
     const variant *v = &variants[_i];
+    char what[64];
     nano n;
-    ammpl_progress progress[MAX_STEPS], p;
     open_variant(&n, v);
-    nano_trainer(&n);
-    ck_assert_int_eq(n.trainer->steps, v->steps);
-    for (int64_t step = 0; step <= v->steps; step++) {
-        ck_ok(ammpli_trainer_save(n.trainer, state_name(step)));
-        if (step < v->steps)
-            ck_ok(ammpli_trainer_step(n.trainer, &progress[step]));
-    }
-    ck_status(ammpli_trainer_step(n.trainer, NULL), AMMPL_END, "");
-    size_t size, end_size;
-    char *end = nano_bytes(n.prompt, &end_size);
-    for (int64_t from = 0; from <= v->steps; from++) {
-        nano_restart(&n);
-        nano_trainer(&n);
-        ck_ok(ammpli_trainer_load(n.trainer, state_name(from)));
-        for (int64_t step = from; step < v->steps; step++) {
-            ck_ok(ammpli_trainer_step(n.trainer, &p));
-            check_progress(&p, &progress[step]);
-        }
-        ck_status(ammpli_trainer_step(n.trainer, NULL), AMMPL_END, "");
-        char *bytes = nano_bytes(n.prompt, &size);
-        ck_assert_msg(size == end_size && memcmp(bytes, end, size) == 0, "%s, %s, accumulate %s: resumed at step %d it ends elsewhere",
-                      v->optimizer, v->scope, v->accumulate, (int)from);
-        free(bytes);
-    }
-    /* A trainer that is elsewhere goes where the state says. */
-    ck_ok(ammpli_trainer_load(n.trainer, state_name(1)));
-    ck_ok(ammpli_trainer_step(n.trainer, &p));
-    check_progress(&p, &progress[1]);
-    free(end);
+    snprintf(what, sizeof what, "%s, %s, accumulate %s", v->optimizer, v->scope, v->accumulate);
+    nano_resume_everywhere(&n, v->steps, what);
     nano_close(&n);
 }
 END_TEST
