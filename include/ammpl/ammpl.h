@@ -64,6 +64,7 @@ typedef struct ammpl_prompt ammpl_prompt;       /* learnable tensors, their grad
 typedef struct ammpl_session ammpl_session;     /* scratch memory and caches; one per thread                   */
 typedef struct ammpl_optimizer ammpl_optimizer; /* momenta and step rule                                       */
 typedef struct ammpl_trainer ammpl_trainer;     /* epochs, batches, schedule: what training resumes from       */
+typedef struct ammpl_tape ammpl_tape;           /* a pass through a tower, and its way back; one per thread    */
 
 /* ---- scalar types: fixed width, no enum type crosses the ABI ------------------------------------------------ */
 typedef int32_t ammpl_status;
@@ -207,6 +208,20 @@ enum {
     AMMPL_QUERY_SOURCE = 10041       /* string: path it came from   */
 };
 
+/* Towers, what a tape records, and gradients of what it was given (section 11). */
+enum { AMMPL_TOWER_TEXT = 1, AMMPL_TOWER_IMAGE = 2 };
+enum {
+    AMMPL_RECORD_NONE = 0,   /* forward only */
+    AMMPL_RECORD_ALL = 1,    /* backward to everything that was given */
+    AMMPL_RECORD_PROMPTS = 2 /* backward to inserted prompts only: blocks below the first of them are not recorded */
+};
+enum {
+    AMMPL_GRADIENT_ROWS = 1,   /* text: like rows [n, L, l], zero behind each length; images begun from tokens: like tokens */
+    AMMPL_GRADIENT_PREFIX = 2, /* text: like prefix [prefix_rows, l], summed over the sequences */
+    AMMPL_GRADIENT_PIXELS = 3, /* images: like pixels [n, 3, R, R] */
+    AMMPL_GRADIENT_PROMPT = 4  /* like the prompt of insert number `index`, counted from 0 */
+};
+
 /* ---- small public structs: struct_size first, they grow only at the tail ------------------------------------- */
 typedef struct ammpl_allocator {
     uint32_t struct_size, flags; /* flags: 0 */
@@ -282,6 +297,31 @@ typedef struct ammpl_progress {
     double epoch_loss, epoch_accuracy, images_per_second; /* running means of this epoch                   */
     double epoch_seconds;                                 /* of this epoch so far, kept over a resume      */
 } ammpl_progress;
+
+/* Sequence i of a text pass: the prefix, then rows[i, 0 .. length[i]-1].  Position embeddings are added to all of them; the feature
+ * is read at the last, which is to be EOT's (rows behind it cannot matter: text looks back only). */
+typedef struct ammpl_text_input {
+    uint32_t struct_size;
+    int32_t record;        /* AMMPL_RECORD_* */
+    size_t n, L;           /* sequences; places for rows in each */
+    const float *rows;     /* [n, L, l] token embeddings (ammpl_session_embed_tokens) or learned ones, without positions */
+    const int32_t *length; /* [n] rows that count, 1..L; NULL: L */
+    const float *prefix;   /* [prefix_rows, l] rows that all sequences begin with; NULL where there are none */
+    size_t prefix_rows;
+    size_t slot_first, slots; /* places slot_first .. slot_first+slots-1 of every sequence, the prefix counted, take inserted
+                               * prompts; they lie before its last row.  slots = 0: none */
+} ammpl_text_input;
+
+/* Sequence i of an image pass: CLS, P patches, then the slots that inserts make. */
+typedef struct ammpl_image_input {
+    uint32_t struct_size;
+    int32_t record; /* AMMPL_RECORD_* */
+    size_t n;
+    const float *pixels; /* [n, 3, R, R] as ammpl_model_preprocess writes them; or NULL, and */
+    const float *tokens; /* [n, 1+P, W] the tokens before block `block` of an earlier pass, without slots (ammpl_tape_tokens):
+                          * so that blocks which nothing learned enters need not run again */
+    int32_t block, reserved;
+} ammpl_image_input;
 
 /* Called with one complete line, without newline and borrowed for the call, from any thread that works for the context;
  * must not call back into the object that logs.  Every failure of a call is logged with its sentence (AMMPL_LEVEL_ERROR;
@@ -688,6 +728,85 @@ AMMPL_API ammpl_status ammpl_trainer_load(ammpl_trainer *t, const char *path);  
  * and so on failure.  Errors as of ammpl_trainer_create and ammpl_trainer_step.  [S] on s and p */
 AMMPL_API ammpl_status ammpl_train(ammpl_session *s, ammpl_prompt *p, const ammpl_dataset *ds, const ammpl_config *cfg,
                                    ammpl_progress_fn fn, void *user);
+
+/* ==== 11. towers: the frozen CLIP as differentiable functions ===================================================
+ *
+ * For methods that this library does not have.  A tape takes n sequences through one tower, and back:
+ *
+ *     begin      with rows (text) or pictures
+ *     insert     prompt tokens into the slots before any block
+ *     run        up to a block; the tokens there can be read, and prompts be made from them
+ *     finish     the other blocks, layer norm and projection: features
+ *     backward   from d(loss)/d(features), and of tokens that were read, to the gradients of what was given
+ *
+ *     ammpl_tape_begin_text(t, &text);                    CoOp: prefix = SOT and context, rows = name, full stop, EOT
+ *     ammpl_tape_finish(t, z, C * E);
+ *     ammpl_session_similarity(s, x, n, z, C, logits, n * C);
+ *     ammpl_session_cross_entropy(s, logits, label, n, C, 0, &loss, dlogits, n * C);
+ *     ammpl_session_similarity_backward(s, x, n, z, C, dlogits, NULL, dz);
+ *     ammpl_tape_backward(t, dz);
+ *     ammpl_tape_gradient(t, AMMPL_GRADIENT_PREFIX, 0, dprefix, (1 + M) * l);
+ *
+ * Arrays are the caller's, in host memory; a call has copied what it needs when it returns.  Bits do not depend on the number
+ * of threads, nor a sequence's on the others.  l and W are the towers' widths (D for either), F their MLPs' hidden widths.
+ * COST: a row costs 8 D D + 4 D F operations in each block, and attention 4 D for each row it looks at; the way back about the
+ * same again and an eighth.  In the last block only rows that are read go behind attention, in the others not those of slots
+ * that the next insert takes.  Memory, where recorded, is 5 D + F floats for each row and block, until the next begin.
+ */
+
+/* A tape on a model.  AMMPL_OPT_MEMORY_LIMIT of cfg (may be NULL; 0 = no limit) bounds what ammpl_tape_plan counts: a begin or
+ * insert beyond it is AMMPL_E_MEMORY, and the sentence says how many sequences fit.  [R] on m */
+AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_tape_create(const ammpl_model *m, const ammpl_config *cfg, ammpl_tape **out);
+/* NULL accepted.  [S] */
+AMMPL_API void ammpl_tape_destroy(ammpl_tape *t);
+/* Bytes that n sequences of so many rows (images: 1 + P + slots) take in AMMPL_TOWER_* with AMMPL_RECORD_*.  [R] */
+AMMPL_API ammpl_status ammpl_tape_plan(const ammpl_model *m, int32_t tower, size_t n, size_t rows, int32_t record,
+                                       uint64_t *bytes);
+/* Begin a pass; the one before is gone.  When a begin, insert, run, finish or backward fails for want of memory or with NUMERIC,
+ * so is this one, and only begin is left (else AMMPL_E_STATE).  Errors: STATE (the tower was not loaded), RANGE (a length or slots
+ * outside a sequence, one longer than the model's context, no such block), MEMORY.  [S] */
+AMMPL_API ammpl_status ammpl_tape_begin_text(ammpl_tape *t, const ammpl_text_input *in);
+AMMPL_API ammpl_status ammpl_tape_begin_image(ammpl_tape *t, const ammpl_image_input *in);                        /* [S] */
+/* From block `block` (0-based, not yet run) on, the slots hold `count` prompt tokens in place of what stood there: prompt
+ * [count, D] for all sequences, or [n, count, D] with per_sequence = 1, without positions.  Text: count is the begin's `slots`.
+ * Images: any count behind the patches, 0 = no slots (prompt may be NULL).  before_ln = 1 (block 0 of pixels): ln_pre acts on
+ * them too, as in VPT, IVLP and MaPLe; else they enter raw, as in DPT.  Errors: STATE (the block has been run, or has prompts),
+ * SHAPE (count), RANGE (no such block), MEMORY.  [S] */
+AMMPL_API ammpl_status ammpl_tape_insert(ammpl_tape *t, int32_t block, const float *prompt, size_t count, int32_t per_sequence,
+                                         int32_t before_ln);
+/* Runs the blocks before `block`; the tower's last is ammpl_tape_finish's (RANGE).  [S] */
+AMMPL_API ammpl_status ammpl_tape_run(ammpl_tape *t, int32_t block);
+/* The tokens before the block to be run next, before what is inserted there: text [n, prefix_rows + L, l] (zero behind each
+ * length), images [n, 1 + P + slots, W].  Reads are numbered from 0, for ammpl_tape_seed.  [S] */
+AMMPL_API ammpl_status ammpl_tape_tokens(ammpl_tape *t, float *out, size_t cap);
+/* The remaining blocks, the last layer norm and the projection: features out [n, E], not normalised.  AMMPL_E_NUMERIC: NaN or
+ * infinity came out.  [S] */
+AMMPL_API ammpl_status ammpl_tape_finish(ammpl_tape *t, float *out, size_t cap);
+/* d(loss)/d(tokens) of read number `read`, shaped like it (count numbers, else AMMPL_E_SHAPE): backward adds it there; called
+ * twice, both count.  Errors: RANGE (no such read), STATE (nothing is recorded, or backward has been).  [S] */
+AMMPL_API ammpl_status ammpl_tape_seed(ammpl_tape *t, size_t read, const float *dtokens, size_t count);
+/* Once per pass: dfeatures [n, E] = d(loss)/d(features); NULL = zero, then also before finish.  Errors: STATE (nothing is recorded,
+ * the pass is not finished or has been gone back).  [S] */
+AMMPL_API ammpl_status ammpl_tape_backward(ammpl_tape *t, const float *dfeatures);
+/* After backward: AMMPL_GRADIENT_*, shaped as said there.  `index` is 0 but for prompts.  Errors: STATE (not gone back; not given
+ * or not recorded), RANGE (no such insert), NUMERIC.  [S] */
+AMMPL_API ammpl_status ammpl_tape_gradient(ammpl_tape *t, int32_t what, size_t index, float *out, size_t cap);
+
+/* Rows of the token table for ids [n]: out [n, l], without positions.  Errors: RANGE (no such token), STATE (no text tower).
+ * [S] */
+AMMPL_API ammpl_status ammpl_session_embed_tokens(ammpl_session *s, const int32_t *ids, size_t n, float *out, size_t cap);
+/* Logits [n, C] = s <x_i/|x_i|, z_c/|z_c|> ([CLIP]) of features x [n, E] and z [C, E] of any length.  AMMPL_E_NUMERIC: one is zero
+ * or not finite.  [S] */
+AMMPL_API ammpl_status ammpl_session_similarity(ammpl_session *s, const float *x, size_t n, const float *z, size_t classes,
+                                                float *logits, size_t cap);
+/* The way back, through both normalisations: dlogits [n, C] to dx [n, E] and dz [C, E]; one of them may be NULL.  Errors as
+ * there.  [S] */
+AMMPL_API ammpl_status ammpl_session_similarity_backward(ammpl_session *s, const float *x, size_t n, const float *z,
+                                                         size_t classes, const float *dlogits, float *dx, float *dz);
+/* *loss = sum of weight * (logsumexp(logits_i) - logits_i[label_i]), weight 0 = 1/n; dlogits [n, C] (NULL: not wanted) = weight *
+ * (softmax(logits_i) - onehot(label_i)).  Errors: LABEL, NUMERIC.  [S] */
+AMMPL_API ammpl_status ammpl_session_cross_entropy(ammpl_session *s, const float *logits, const int32_t *label, size_t n,
+                                                   size_t classes, double weight, double *loss, float *dlogits, size_t cap);
 
 #ifdef __cplusplus
 }

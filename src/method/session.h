@@ -50,6 +50,16 @@ ammpl_status ammpli_session_accumulate(ammpl_session *s, ammpl_prompt *p, const 
                                        float *logits /*[n,C] or NULL*/);
 ammpl_status ammpli_session_aux_rows(ammpl_session *s, const ammpl_prompt *p, const float *pixels, const int32_t *label, size_t n,
                                      int64_t *rows);
+/* similarity.c: everything in host memory. */
+ammpl_status ammpli_session_embed_tokens(ammpl_session *s, const int32_t *id, int64_t n, float *out /*[n,l]*/);
+ammpl_status ammpli_session_similarity(ammpl_session *s, const float *x /*[n,E]*/, int64_t n, const float *z /*[C,E]*/, int64_t C,
+                                       float *logits /*[n,C]*/);
+/* dx, dz: like x, z; either may be NULL. */
+ammpl_status ammpli_session_similarity_backward(ammpl_session *s, const float *x, int64_t n, const float *z, int64_t C,
+                                                const float *dlogits, float *dx, float *dz);
+/* Adds to *loss; weight 0: 1/n; dlogits may be NULL. */
+ammpl_status ammpli_session_cross_entropy(ammpl_session *s, const float *logits, const int32_t *label, int64_t n, int64_t C,
+                                          double weight, double *loss, float *dlogits);
 /* ammpl_view.c: AMMPL prompts only. */
 ammpl_status ammpli_session_padding(ammpl_session *s, const ammpl_prompt *p, float *out /*[C,3,q,q]*/);
 ammpl_status ammpli_session_masks(ammpl_session *s, const ammpl_prompt *p, uint32_t draw, float *out /*[C,P]*/);

@@ -135,6 +135,16 @@ PIN(AMMPL_QUERY_LOGIT_SCALE, 10030);
 PIN(AMMPL_QUERY_ACTIVATION, 10040);
 PIN(AMMPL_QUERY_SOURCE, 10041);
 
+PIN(AMMPL_TOWER_TEXT, 1);
+PIN(AMMPL_TOWER_IMAGE, 2);
+PIN(AMMPL_RECORD_NONE, 0);
+PIN(AMMPL_RECORD_ALL, 1);
+PIN(AMMPL_RECORD_PROMPTS, 2);
+PIN(AMMPL_GRADIENT_ROWS, 1);
+PIN(AMMPL_GRADIENT_PREFIX, 2);
+PIN(AMMPL_GRADIENT_PIXELS, 3);
+PIN(AMMPL_GRADIENT_PROMPT, 4);
+
 SIZE(ammpl_status, 4);
 SIZE(ammpl_option, 4);
 SIZE(ammpl_method, 4);
@@ -213,4 +223,25 @@ AT(ammpl_progress, epoch_loss, 88);
 AT(ammpl_progress, epoch_accuracy, 96);
 AT(ammpl_progress, images_per_second, 104);
 AT(ammpl_progress, epoch_seconds, 112);
+
+SIZE(ammpl_text_input, 72);
+AT(ammpl_text_input, struct_size, 0);
+AT(ammpl_text_input, record, 4);
+AT(ammpl_text_input, n, 8);
+AT(ammpl_text_input, L, 16);
+AT(ammpl_text_input, rows, 24);
+AT(ammpl_text_input, length, 32);
+AT(ammpl_text_input, prefix, 40);
+AT(ammpl_text_input, prefix_rows, 48);
+AT(ammpl_text_input, slot_first, 56);
+AT(ammpl_text_input, slots, 64);
+
+SIZE(ammpl_image_input, 40);
+AT(ammpl_image_input, struct_size, 0);
+AT(ammpl_image_input, record, 4);
+AT(ammpl_image_input, n, 8);
+AT(ammpl_image_input, pixels, 16);
+AT(ammpl_image_input, tokens, 24);
+AT(ammpl_image_input, block, 32);
+AT(ammpl_image_input, reserved, 36);
 #endif

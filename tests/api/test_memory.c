@@ -52,6 +52,35 @@ static void check_empty(const counter *c)
     ck_assert_msg(c->bad_release == 0, "%d blocks were released with another size", c->bad_release);
 }
 
+/* Two pictures through a tape, with prompts before both blocks, and back to the pixels. */
+static ammpl_status go_and_return(world *w, const float *pixels)
+{
+    enum { WIDTH = 28, TOKENS = 3 };
+    static const float prompt[TOKENS * WIDTH], cotangent[2 * EMBED];
+    static float out[2 * PIXELS];
+    ammpl_image_input in = {.struct_size = sizeof in, .record = AMMPL_RECORD_ALL, .n = 2, .pixels = pixels};
+    ammpl_tape *t;
+    ammpl_status status = ammpl_tape_create(w->model, NULL, &t);
+    if (status >= 0)
+        status = ammpl_tape_begin_image(t, &in);
+    if (status >= 0)
+        status = ammpl_tape_insert(t, 0, prompt, TOKENS, 0, 1);
+    if (status >= 0)
+        status = ammpl_tape_run(t, 1);
+    if (status >= 0)
+        status = ammpl_tape_tokens(t, out, 2 * PIXELS);
+    if (status >= 0)
+        status = ammpl_tape_insert(t, 1, prompt, 1, 0, 0);
+    if (status >= 0)
+        status = ammpl_tape_finish(t, out, 2 * EMBED);
+    if (status >= 0)
+        status = ammpl_tape_backward(t, cotangent);
+    if (status >= 0)
+        status = ammpl_tape_gradient(t, AMMPL_GRADIENT_PIXELS, 0, out, 2 * PIXELS);
+    ammpl_tape_destroy(t);
+    return status;
+}
+
 /* Does a little of everything with a world. */
 static ammpl_status use(world *w)
 {
@@ -65,6 +94,8 @@ static ammpl_status use(world *w)
         status = ammpl_trainer_step(w->trainer, NULL);
     if (status >= 0)
         status = ammpl_session_evaluate(w->session, w->prompt, w->data, w->config, NULL, NULL, NULL, &metrics);
+    if (status >= 0)
+        status = go_and_return(w, pixels);
     return status;
 }
 

@@ -88,6 +88,34 @@ START_TEST(batch)
 }
 END_TEST
 
+START_TEST(tape_inputs)
+{
+    world *w = world_shared();
+    static float values[4 * PIXELS];
+    ammpl_tape *t;
+    ck_done(ammpl_tape_create(w->model, NULL, &t));
+    struct {
+        ammpl_text_input known;
+        uint64_t later;
+    } text = {.known = {.struct_size = offsetof(ammpl_text_input, prefix), .n = 1, .L = 3, .rows = values, .prefix_rows = 9}};
+    ck_done(ammpl_tape_begin_text(t, &text.known)); /* from before there were prefixes: what lies behind is not read */
+    text.known.struct_size = sizeof text;
+    text.known.prefix_rows = 0;
+    ck_done(ammpl_tape_begin_text(t, &text.known));
+    text.later = 1;
+    ck_is(ammpl_tape_begin_text(t, &text.known), AMMPL_E_VERSION, "ammpl_text_input");
+    ammpl_image_input image = {.struct_size = sizeof image, .n = 1, .pixels = values};
+    ck_done(ammpl_tape_begin_image(t, &image));
+    image.reserved = 1;
+    ck_is(ammpl_tape_begin_image(t, &image), AMMPL_E_VERSION, "reserved");
+    image.reserved = 0;
+    image.struct_size = 0;
+    ck_is(ammpl_tape_begin_image(t, &image), AMMPL_E_ARGUMENT, "sizeof(ammpl_image_input)");
+    ammpl_tape_destroy(t);
+    world_destroy(w);
+}
+END_TEST
+
 START_TEST(output)
 {
     unsigned char bytes[2 * sizeof(ammpl_option_info)];
@@ -152,6 +180,7 @@ TCase *case_structs(void)
     TCase *tc = tcase_create("structs");
     tcase_add_test(tc, input);
     tcase_add_test(tc, batch);
+    tcase_add_test(tc, tape_inputs);
     tcase_add_test(tc, output);
     tcase_add_test(tc, output_everywhere);
     return tc;

@@ -44,6 +44,10 @@ pub struct ammpl_optimizer {
 pub struct ammpl_trainer {
     _opaque: [u8; 0],
 }
+#[repr(C)]
+pub struct ammpl_tape {
+    _opaque: [u8; 0],
+}
 
 pub type ammpl_status = i32;
 pub type ammpl_option = i32;
@@ -172,6 +176,15 @@ pub const AMMPL_QUERY_IMAGE_HEADS: i32 = 10022;
 pub const AMMPL_QUERY_LOGIT_SCALE: i32 = 10030;
 pub const AMMPL_QUERY_ACTIVATION: i32 = 10040;
 pub const AMMPL_QUERY_SOURCE: i32 = 10041;
+pub const AMMPL_TOWER_TEXT: i32 = 1;
+pub const AMMPL_TOWER_IMAGE: i32 = 2;
+pub const AMMPL_RECORD_NONE: i32 = 0;
+pub const AMMPL_RECORD_ALL: i32 = 1;
+pub const AMMPL_RECORD_PROMPTS: i32 = 2;
+pub const AMMPL_GRADIENT_ROWS: i32 = 1;
+pub const AMMPL_GRADIENT_PREFIX: i32 = 2;
+pub const AMMPL_GRADIENT_PIXELS: i32 = 3;
+pub const AMMPL_GRADIENT_PROMPT: i32 = 4;
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -272,6 +285,33 @@ pub struct ammpl_progress {
     pub epoch_accuracy: f64,
     pub images_per_second: f64,
     pub epoch_seconds: f64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct ammpl_text_input {
+    pub struct_size: u32,
+    pub record: i32,
+    pub n: usize,
+    pub L: usize,
+    pub rows: *const f32,
+    pub length: *const i32,
+    pub prefix: *const f32,
+    pub prefix_rows: usize,
+    pub slot_first: usize,
+    pub slots: usize,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct ammpl_image_input {
+    pub struct_size: u32,
+    pub record: i32,
+    pub n: usize,
+    pub pixels: *const f32,
+    pub tokens: *const f32,
+    pub block: i32,
+    pub reserved: i32,
 }
 
 extern "C" {
@@ -403,4 +443,20 @@ extern "C" {
     pub fn ammpl_trainer_save(t: *const ammpl_trainer, path: *const c_char) -> ammpl_status;
     pub fn ammpl_trainer_load(t: *mut ammpl_trainer, path: *const c_char) -> ammpl_status;
     pub fn ammpl_train(s: *mut ammpl_session, p: *mut ammpl_prompt, ds: *const ammpl_dataset, cfg: *const ammpl_config, r#fn: Option<ammpl_progress_fn>, user: *mut c_void) -> ammpl_status;
+    pub fn ammpl_tape_create(m: *const ammpl_model, cfg: *const ammpl_config, out: *mut *mut ammpl_tape) -> ammpl_status;
+    pub fn ammpl_tape_destroy(t: *mut ammpl_tape);
+    pub fn ammpl_tape_plan(m: *const ammpl_model, tower: i32, n: usize, rows: usize, record: i32, bytes: *mut u64) -> ammpl_status;
+    pub fn ammpl_tape_begin_text(t: *mut ammpl_tape, in: *const ammpl_text_input) -> ammpl_status;
+    pub fn ammpl_tape_begin_image(t: *mut ammpl_tape, in: *const ammpl_image_input) -> ammpl_status;
+    pub fn ammpl_tape_insert(t: *mut ammpl_tape, block: i32, prompt: *const f32, count: usize, per_sequence: i32, before_ln: i32) -> ammpl_status;
+    pub fn ammpl_tape_run(t: *mut ammpl_tape, block: i32) -> ammpl_status;
+    pub fn ammpl_tape_tokens(t: *mut ammpl_tape, out: *mut f32, cap: usize) -> ammpl_status;
+    pub fn ammpl_tape_finish(t: *mut ammpl_tape, out: *mut f32, cap: usize) -> ammpl_status;
+    pub fn ammpl_tape_seed(t: *mut ammpl_tape, read: usize, dtokens: *const f32, count: usize) -> ammpl_status;
+    pub fn ammpl_tape_backward(t: *mut ammpl_tape, dfeatures: *const f32) -> ammpl_status;
+    pub fn ammpl_tape_gradient(t: *mut ammpl_tape, what: i32, index: usize, out: *mut f32, cap: usize) -> ammpl_status;
+    pub fn ammpl_session_embed_tokens(s: *mut ammpl_session, ids: *const i32, n: usize, out: *mut f32, cap: usize) -> ammpl_status;
+    pub fn ammpl_session_similarity(s: *mut ammpl_session, x: *const f32, n: usize, z: *const f32, classes: usize, logits: *mut f32, cap: usize) -> ammpl_status;
+    pub fn ammpl_session_similarity_backward(s: *mut ammpl_session, x: *const f32, n: usize, z: *const f32, classes: usize, dlogits: *const f32, dx: *mut f32, dz: *mut f32) -> ammpl_status;
+    pub fn ammpl_session_cross_entropy(s: *mut ammpl_session, logits: *const f32, label: *const i32, n: usize, classes: usize, weight: f64, loss: *mut f64, dlogits: *mut f32, cap: usize) -> ammpl_status;
 }
