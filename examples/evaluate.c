@@ -118,7 +118,7 @@ static bool show(struct app *app, const struct list *files)
     for (size_t i = 0; ok && i < files->count; i++)
         ok = journal_read(app, files->item[i], &records);
     app_ready(app);
-    ok = ok && finish(app, records.item, records.count);
+    ok = ok && (opt.report == NULL || app_make_folder(app, "report", opt.report)) && finish(app, records.item, records.count);
     records_free(&records);
     return ok;
 }
@@ -154,7 +154,7 @@ static bool perform(struct app *app, struct plan *plan)
             app_say(app, "%zu of %zu runs are in %s already\n", done, plan->count, opt.out);
         opt.jobs.extras.report = opt.report;
         ok = (opt.jobs.extras.keep == NULL || app_make_folder(app, "keep", opt.jobs.extras.keep)) &&
-             (opt.report == NULL || masks_choose(app, plan, opt.report)) && jobs_perform(app, plan, &journal, &opt.jobs) &&
+             (opt.report == NULL || (app_make_folder(app, "report", opt.report) && masks_choose(app, plan, opt.report))) && jobs_perform(app, plan, &journal, &opt.jobs) &&
              (opt.report == NULL || masks_draw(app, plan, opt.report));
         struct record *record = plan_records(plan, &journal, &count);
         if (ok || (!interrupt_seen() && count > 0))

@@ -71,6 +71,7 @@ static _Noreturn void child(struct pool *pool, const struct run *run, int out)
     signal(SIGTERM, SIG_DFL);
     signal(SIGHUP, SIG_DFL);
     dup2(out, STDERR_FILENO);
+    close(pool->journal->file); /* the lock on it is the parent's alone */
     app->notes = app->report = stderr;
     app->quiet = 1;
     FILE *lines = open_memstream(&text, &size);

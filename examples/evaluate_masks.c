@@ -47,7 +47,7 @@ static bool prepare(struct app *app, const struct plan *plan, const struct run *
     char *all = allocate(strlen(report) + 8), *folder = run_figure_path(run, plan->protocol->name, report, -1);
     glob_t old;
     sprintf(all, "%s/masks", report);
-    bool ok = app_make_folder(app, "report", report) && app_make_folder(app, "report", all) && app_make_folder(app, "report", folder);
+    bool ok = app_make_folder(app, "report", all) && app_make_folder(app, "report", folder);
     find_steps(folder, &old);
     for (size_t i = 0; ok && !run->done && i < old.gl_pathc; i++)
         ok = unlink(old.gl_pathv[i]) == 0 || app_fail(app, "--report: %s: %s", old.gl_pathv[i], strerror(errno));

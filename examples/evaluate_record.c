@@ -26,6 +26,8 @@ static const char *fill(struct record *r)
     r->source = text_of(json, "source");
     r->variant = r->variant == NULL ? "" : r->variant;
     r->source = r->source == NULL ? r->dataset : r->source;
+    if (r->protocol == NULL || r->method == NULL || r->dataset == NULL || r->split == NULL)
+        return r->protocol == NULL ? "protocol" : r->method == NULL ? "method" : r->dataset == NULL ? "dataset" : "split";
     for (int i = 0; i < 4; i++)
         if (!json_is_integer(json_object_get(json, numbers[i])))
             return numbers[i];
@@ -36,13 +38,7 @@ static const char *fill(struct record *r)
     const json_t *accuracy = json_object_get(json, "accuracy"), *macro_f1 = json_object_get(json, "macro_f1");
     r->accuracy = json_number_value(accuracy);
     r->macro_f1 = json_number_value(macro_f1);
-    return r->protocol == NULL              ? "protocol"
-           : r->method == NULL              ? "method"
-           : r->dataset == NULL             ? "dataset"
-           : r->split == NULL               ? "split"
-           : !json_is_number(accuracy)      ? "accuracy"
-           : !json_is_number(macro_f1)      ? "macro_f1"
-                                            : NULL;
+    return !json_is_number(accuracy) ? "accuracy" : !json_is_number(macro_f1) ? "macro_f1" : NULL;
 }
 
 bool records_add(struct records *records, const char *line, size_t n, char why[256])

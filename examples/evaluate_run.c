@@ -31,6 +31,7 @@ struct work {
     struct keep start;
     struct epoch *epoch;
     size_t epochs, steps;
+    char **trained_under; /* [ammpl_option_count()] the options of training in force; NULL before */
     double train_seconds;
 };
 
@@ -144,24 +145,46 @@ static bool after_step(struct work *w, const ammpl_progress *p)
     return keep_moment(w, p->step + 1, p->steps);
 }
 
+/* The trainer knows what it runs under: what was given, else what was published for the protocol. */
+static void note_options(struct work *w, const ammpl_trainer *trainer)
+{
+    w->trained_under = allocate(ammpl_option_count() * sizeof *w->trained_under);
+    for (size_t i = 0; i < ammpl_option_count(); i++) {
+        ammpl_option_info info = {.struct_size = sizeof info};
+        const char *value = NULL;
+        if (ammpl_option_describe(i, &info) >= 0 && (info.flags & AMMPL_OPTION_TRAIN) != 0 && info.id != AMMPL_OPT_CACHE)
+            value = ammpl_trainer_option(trainer, info.name);
+        if (value != NULL) {
+            w->trained_under[i] = allocate(strlen(value) + 1);
+            strcpy(w->trained_under[i], value);
+        }
+    }
+}
+
+static bool begin(struct work *w, ammpl_trainer **trainer)
+{
+    if (!pick(w) || !make_prompt(w, w->train) || !keep_read(w->app, w->prompt, &w->start) ||
+        !app_check(w->app, ammpl_trainer_create(w->app->session, w->prompt, w->train, w->run->config, trainer)))
+        return false;
+    note_options(w, *trainer);
+    const char *epochs = ammpl_trainer_option(*trainer, "epochs");
+    w->epochs = epochs == NULL ? 0 : strtoull(epochs, NULL, 10);
+    w->epoch = allocate(w->epochs * sizeof *w->epoch);
+    return keep_moment(w, 0, 1);
+}
+
 static bool train(struct work *w)
 {
     ammpl_trainer *trainer = NULL;
     ammpl_progress p = {.struct_size = sizeof p};
-    int64_t epochs = 0;
-    double begin = now();
-    bool ok = pick(w) && make_prompt(w, w->train) && keep_read(w->app, w->prompt, &w->start) &&
-              app_check(w->app, ammpl_config_get_int(w->run->config, AMMPL_OPT_EPOCHS, &epochs)) &&
-              app_check(w->app, ammpl_trainer_create(w->app->session, w->prompt, w->train, w->run->config, &trainer)) &&
-              keep_moment(w, 0, 1);
-    w->epochs = (size_t)epochs;
-    w->epoch = allocate(w->epochs * sizeof *w->epoch);
+    double started = now();
+    bool ok = begin(w, &trainer);
     ammpl_status status = AMMPL_OK;
     while (ok && (status = ammpl_trainer_step(trainer, &p)) == AMMPL_OK)
         ok = after_step(w, &p);
     ok = ok && app_check(w->app, status);
     ammpl_trainer_destroy(trainer);
-    w->train_seconds = now() - begin;
+    w->train_seconds = now() - started;
     return ok;
 }
 
@@ -202,15 +225,13 @@ static void put_options(struct work *w, FILE *out)
 {
     json_t *metadata = prompt_metadata(w->app, w->prompt);
     const char *between = "";
-    char text[4096];
     for (size_t i = 0; i < ammpl_option_count(); i++) {
         ammpl_option_info info = {.struct_size = sizeof info};
         if (ammpl_option_describe(i, &info) < 0)
             continue;
         const char *value = json_string_value(json_object_get(metadata, info.name));
-        bool of_training = w->run->shots != 0 && (info.flags & AMMPL_OPTION_TRAIN) != 0 && info.id != AMMPL_OPT_CACHE;
-        if (value == NULL && of_training && settings_value(w->run->config, &info, text, sizeof text))
-            value = text;
+        if (value == NULL && w->trained_under != NULL)
+            value = w->trained_under[i];
         if (value == NULL)
             continue;
         fputs(between, out);
@@ -409,6 +430,9 @@ bool run_perform(struct app *app, const struct plan *plan, const struct run *run
         w.share_to = first + (1 - first) * (double)(i + 1) / (double)tests;
         ok = test(&w, i);
     }
+    for (size_t i = 0; w.trained_under != NULL && i < ammpl_option_count(); i++)
+        free(w.trained_under[i]);
+    free(w.trained_under);
     free(w.epoch);
     free(w.start.value);
     ammpl_prompt_destroy(w.prompt);

@@ -8,40 +8,17 @@
 
 /* ---- the published settings ---- */
 
-/* For each protocol what its authors' scripts and configs say: CoOp's, CoCoOp's and MaPLe's repositories, DPT's, the AMMPL paper.
- * They all drop the last incomplete batch of an epoch.  "@dataset" is the data set's own text template. */
+/* The library knows what its authors gave each method for a protocol (option `protocol`).  What their programs do besides: Dassl leaves
+ * out the last incomplete batch of an epoch; and texts without learned context are the data set's own template ("@dataset"). */
 struct published {
-    const char *protocols, *method;
-    int from, to; /* shots */
-    const char *options;
+    const char *protocols, *methods, *options;
 };
 #define ANY "few-shot base-to-novel cross-dataset ablation"
-#define FEW "few-shot ablation"
-#define WORDS "n_ctx=4; ctx_init=a photo of a"
 
 static const struct published table[] = {
-    {ANY, "zeroshot", 0, 99999, "template=@dataset"},
-    {FEW, "coop", 1, 99999, "n_ctx=16; ctx_init=; batch=32; drop_last=on"},
-    {FEW, "coop", 1, 1, "epochs=50"},
-    {FEW, "coop", 2, 7, "epochs=100"},
-    {FEW, "coop", 8, 99999, "epochs=200"},
-    {"base-to-novel", "coop", 1, 99999, WORDS "; batch=32; drop_last=on; epochs=200"},
-    {"cross-dataset", "coop", 1, 99999, WORDS "; batch=32; drop_last=on; epochs=50"},
-    {ANY, "cocoop", 1, 99999, WORDS "; batch=1; epochs=10"},
-    /* Published for one whole data set of 50000 pictures only (1000 epochs of batches of 256): the rate is theirs, the rest is this
-     * library's choice. */
-    {ANY, "vp", 1, 99999, "lr=40; weight_decay=0; batch=32; drop_last=on; epochs=100"},
-    /* Published for base-to-novel; the other protocols take the same, but for MaPLe's cross-dataset. */
-    {ANY, "vpt", 1, 99999, "n_ctx_vision=8; depth_vision=12; lr=0.0025; batch=4; drop_last=on; epochs=5"},
-    {ANY, "dlp", 1, 99999, "n_ctx=4; depth_text=12; lr=0.0025; batch=4; drop_last=on; epochs=5"},
-    {ANY, "ivlp", 1, 99999, "n_ctx=2; depth_text=12; n_ctx_vision=2; depth_vision=12; lr=0.0035; batch=4; drop_last=on; epochs=5"},
-    {"few-shot base-to-novel ablation", "maple", 1, 99999, "n_ctx=2; depth=9; lr=0.0035; batch=4; drop_last=on; epochs=5"},
-    {"cross-dataset", "maple", 1, 99999, "n_ctx=2; depth=3; lr=0.0026; batch=4; drop_last=on; epochs=2"},
-    /* Its rates and warm-ups are the method's own, one for each modality. */
-    {ANY, "dpt", 1, 1, "template=@dataset; batch=32; drop_last=on; epochs=60"},
-    {ANY, "dpt", 2, 99999, "template=@dataset; batch=32; drop_last=on; epochs=100"},
-    {FEW, "ammpl", 1, 99999, "scope=class; batch=4; epochs=50"},
-    {"base-to-novel cross-dataset", "ammpl", 1, 99999, "scope=shared; batch=1; epochs=10"},
+    {ANY, "zeroshot dpt", "template=@dataset"},
+    {"few-shot ablation", "vpt", "template=@dataset"}, /* DPT's; MaPLe's has one template for all */
+    {ANY, "coop vpt dlp ivlp maple dpt", "drop_last=on"},
 };
 
 static bool has_word(const char *words, const char *word)
@@ -195,10 +172,10 @@ bool settings_config(struct app *app, const struct entry *entry, const struct ci
 {
     if (!app_check(app, ammpl_config_create(app->context, out)))
         return false;
-    bool ok = true;
+    const char *protocol = strcmp(c->protocol, "ablation") == 0 ? "few-shot" : c->protocol; /* whose parts it takes away */
+    bool ok = app_check(app, ammpl_config_set_string(*out, AMMPL_OPT_PROTOCOL, protocol));
     for (size_t i = 0; ok && i < sizeof table / sizeof table[0]; i++)
-        if (strcmp(table[i].method, entry->method) == 0 && has_word(table[i].protocols, c->protocol) &&
-            c->shots >= table[i].from && c->shots <= table[i].to)
+        if (has_word(table[i].methods, entry->method) && has_word(table[i].protocols, c->protocol))
             ok = apply(app, *out, table[i].options, c->text_template, "the table of published settings");
     ok = ok && apply_file(app, entry, c, *out) && apply_flags(app, *out) &&
          apply(app, *out, entry->options, c->text_template, "--method");

@@ -2,7 +2,7 @@
  *
  * A later one overrides an earlier one:
  *
- *     the library's defaults < the protocol's table < --settings FILE < flags < what a variant is named for
+ *     the library's defaults < those published for the protocol < --settings FILE < flags < what a variant is named for
  *
  * Options are written "lr=2; epochs=8; ctx_init=a photo of a".  A settings file has a line for each method, "METHOD: OPTIONS", or
  * for a method on one data set, "METHOD@DATASET: OPTIONS"; "*" is every method; lines with # are notes.

@@ -417,8 +417,10 @@ void tables_make(const struct record *record, size_t count, const char *protocol
             for_shots(&v, shots.item[k], &datasets);
     }
     size_t tables = out->count;
+    char whole[128]; /* an ablation has no plain row: parts are compared with the whole */
+    snprintf(whole, sizeof whole, "%.100s%s", reference == NULL ? "" : reference, strcmp(protocol, "ablation") == 0 ? " C1+C2+C3" : "");
     for (size_t i = 0; reference != NULL && i < tables; i++)
-        add_difference(out, i, reference);
+        add_difference(out, i, whole);
     list_free(&datasets);
     list_free(&shots);
 }

@@ -164,6 +164,40 @@ static size_t pixel_count(const ammpl_model *m)
     return 3 * (size_t)m->preprocess.size * (size_t)m->preprocess.size;
 }
 
+ammpl_status ammpl_model_nearest_tokens(const ammpl_model *m, const float *vector, size_t width, size_t k, int32_t *ids,
+                                        float *distances)
+{
+    ENTER();
+    NEED(NULL, m);
+    NEED(m->ctx, vector);
+    NEED(m->ctx, ids);
+    NEED(m->ctx, distances);
+    CHECK(m->ctx, m->has_text, AMMPL_E_STATE, "the model was loaded without its text tower (option towers)");
+    CHECK(m->ctx, width == (size_t)m->text.width, AMMPL_E_SHAPE, "%s: a vector of %zu numbers, token embeddings have %lld", __func__,
+          width, (long long)m->text.width);
+    CHECK(m->ctx, k >= 1 && k <= (size_t)m->vocab, AMMPL_E_RANGE, "%s: %zu tokens of %lld", __func__, k, (long long)m->vocab);
+    return ammpli_leave(m->ctx, ammpli_model_nearest_tokens(m, vector, k, ids, distances));
+}
+
+ammpl_status ammpl_model_token_text(const ammpl_model *m, int32_t id, char *text, size_t cap, size_t *need)
+{
+    ENTER();
+    CLEAR(need);
+    NEED(NULL, m);
+    CHECK(m->ctx, text || cap == 0, AMMPL_E_ARGUMENT, "%s: text is NULL", __func__);
+    CHECK(m->ctx, m->has_text, AMMPL_E_STATE, "the model was loaded without its text tower (option towers)");
+    char *own;
+    size_t n;
+    PASS(m->ctx, ammpli_token_text(m->tokenizer, id, &own, &n));
+    if (need)
+        *need = n + 1;
+    ammpl_status status = ammpli_check_cap(__func__, cap, n + 1, 1);
+    if (status == AMMPL_OK)
+        memcpy(text, own, n + 1);
+    ammpli_free(m->ctx, own);
+    return ammpli_leave(m->ctx, status);
+}
+
 ammpl_status ammpl_model_preprocess(const ammpl_model *m, const ammpl_image *img, float *chw, size_t cap)
 {
     ENTER();

@@ -39,6 +39,19 @@ void put_json_string(FILE *out, const char *text)
     putc('"', out);
 }
 
+void put_plain(FILE *out, const char *text)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    while (*s != '\0') {
+        int n = utf8_length(s);
+        if (n == 0 || *s < 0x20 || *s == 0x7f)
+            fprintf(out, "\\x%02X", *s);
+        else
+            fwrite(s, 1, (size_t)n, out);
+        s += n == 0 ? 1 : n;
+    }
+}
+
 void put_json_number(FILE *out, double value)
 {
     char text[32];

@@ -9,6 +9,8 @@
 
 /* "text" in quotes.  Bytes that are not UTF-8 (file names may hold any) become U+FFFD. */
 void put_json_string(FILE *out, const char *text);
+/* The text itself; bytes that are not UTF-8, and control characters, as \xNN: for people. */
+void put_plain(FILE *out, const char *text);
 /* The shortest decimal number that reads back as the same double; null where JSON has none (NaN, infinity). */
 void put_json_number(FILE *out, double value);
 /* [1, 2, 3] */

@@ -456,6 +456,12 @@ AMMPL_API ammpl_status ammpl_model_probe(const ammpl_model *m, float out[16]);
  * receives the count even when cap is too small; ids may be NULL when cap is 0.  [R] */
 AMMPL_API ammpl_status ammpl_model_tokenize(const ammpl_model *m, const char *text, int32_t *ids, size_t cap,
                                             size_t *need);
+/* The k tokens whose embeddings are nearest to a vector [text width] by Euclidean distance, as [CoOp] reads learned contexts; ids
+ * and distances [k], ties by id.  Errors: SHAPE (width), RANGE (k), STATE (no text tower).  [R] */
+AMMPL_API ammpl_status ammpl_model_nearest_tokens(const ammpl_model *m, const float *vector, size_t width, size_t k,
+                                                  int32_t *ids, float *distances);
+/* A token's bytes and a NUL: "dog</w>" where it ends a word.  `need` and cap as above; AMMPL_E_RANGE: no such token.  [R] */
+AMMPL_API ammpl_status ammpl_model_token_text(const ammpl_model *m, int32_t id, char *text, size_t cap, size_t *need);
 /* CLIP's test-time transform [CLIP]: resize the shorter side to R (Pillow's bicubic, to the bit), centre crop, to [0,1],
  * minus mean, over std.  chw [3, R, R], cap at least 3*R*R.  [R] */
 AMMPL_API ammpl_status ammpl_model_preprocess(const ammpl_model *m, const ammpl_image *img, float *chw, size_t cap);
@@ -506,21 +512,19 @@ AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_dataset_open_folder(ammpl_context *
 AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_dataset_open_split(ammpl_context *ctx, const char *root, const char *json,
                                                                 const char *part, ammpl_dataset **out);
 /* A data set of the published runs as it lies on disk [CoOp]: Caltech101, DTD, EuroSAT, FGVCAircraft, Flowers102, Food101,
- * OxfordPets, SUN397 or UCF101, by this name, Dassl's or its folder's, below root or with root as its own folder.  Read from its
- * split_zhou_*.json; where there is none (a warning in the log), divided from its own lists or folders with random.seed(1): not
- * the published parts.  part = "train", "val", "test".  Every file is looked for.  Errors: OPTION (no such data set), IO (what is
- * missing, and what was expected where), FORMAT, LABEL, UNSUPPORTED.  [R] on ctx */
+ * OxfordPets, SUN397 or UCF101 (also Dassl's names, and folders'), below root or root itself, from split_zhou_*.json; without one
+ * (a warning in the log) divided from its own lists with random.seed(1): not the published parts.  Every file is looked for.
+ * Errors: OPTION (no such set), IO (what was expected where), FORMAT, LABEL, UNSUPPORTED.  [R] on ctx */
 AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_dataset_open_named(ammpl_context *ctx, const char *name, const char *root,
                                                                 const char *part, ammpl_dataset **out);
-/* How many of them; of the i-th its name, folder below the root and text template ("a photo of a {}, a type of pet."; static, any of
- * the three pointers may be NULL; else AMMPL_E_RANGE); and the place of a name, as above (AMMPL_E_OPTION lists them).  [T] */
+/* How many of them; the i-th one's name, folder and text template (static; any pointer may be NULL; else AMMPL_E_RANGE); and the
+ * place of a name (AMMPL_E_OPTION lists them).  [T] */
 AMMPL_API size_t ammpl_dataset_named_count(void);
 AMMPL_API ammpl_status ammpl_dataset_named_describe(size_t i, const char **name, const char **folder,
                                                     const char **text_template);                                  /* [T] */
 AMMPL_API ammpl_status ammpl_dataset_named_find(const char *name, size_t *i);                                     /* [T] */
-/* Writes data sets as one split JSON that ammpl_dataset_open_split reads, paths relative to root, picks with their ids: a text
- * that can be compared and published.  Parts may be NULL (not all three).  As ammpl_prompt_save_file otherwise.  AMMPL_E_ARGUMENT:
- * classes differ, a picture has no file or lies outside root.  [R] */
+/* Writes parts (NULL: none) as one split JSON for ammpl_dataset_open_split, picks with their ids: to be compared and published.
+ * Otherwise as ammpl_prompt_save_file.  AMMPL_E_ARGUMENT: classes differ, a picture has no file or lies outside root.  [R] */
 AMMPL_API ammpl_status ammpl_dataset_save_split(const ammpl_dataset *train, const ammpl_dataset *val,
                                                 const ammpl_dataset *test, const char *root, const char *path,
                                                 int32_t overwrite);
@@ -547,10 +551,9 @@ AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_dataset_load_image(const ammpl_data
  * whole set.  AMMPL_E_RANGE: shots below 0.  [R] */
 AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_dataset_select_shots(const ammpl_dataset *ds, int32_t shots, uint64_t seed,
                                                                   ammpl_dataset **out);
-/* The same picks of a training part, and with val (else val and few_val are NULL) at most 4 of each class of the validation part, as
- * AMMPL_OPT_SAMPLER and AMMPL_OPT_SEED of cfg say (NULL: defaults).  native: as above.  dassl: the images, in the order, that the
- * published runs trained on [CoOp]: classes as the list first shows them, random.sample of each with Python's generator, a class
- * with fewer images whole; train before val.  AMMPL_E_RANGE: shots below 0.  [R] */
+/* The same from a training part, and at most 4 of a class from val (NULL, as few_val then is: none), by AMMPL_OPT_SAMPLER and
+ * AMMPL_OPT_SEED of cfg (may be NULL).  native: as above; dassl: the very images, in order, that the published runs trained on
+ * [CoOp]: Python's random.sample of each class as the list first shows it, smaller ones whole, train before val.  [R] */
 AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_dataset_select_few(const ammpl_dataset *train, const ammpl_dataset *val,
                                                                 int32_t shots, const ammpl_config *cfg,
                                                                 ammpl_dataset **few_train, ammpl_dataset **few_val);

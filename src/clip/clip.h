@@ -73,4 +73,7 @@ ammpl_status ammpli_model_compute_probe(ammpl_model *m);
 /* Ids of "text" with SOT and EOT in a new array; AMMPL_E_RANGE (naming the text) when longer than the context. */
 ammpl_status ammpli_model_tokens(const ammpl_model *m, const char *text, int32_t **ids, size_t *n);
 
+/* nearest_tokens.c: the k tokens, 1 <= k <= vocab, whose embeddings are nearest to vector [l]: ids and Euclidean distances [k]. */
+ammpl_status ammpli_model_nearest_tokens(const ammpl_model *m, const float *vector, size_t k, int32_t *ids, float *distances);
+
 #endif

@@ -21,4 +21,8 @@ int32_t ammpli_tokenizer_eot(const ammpli_tokenizer *t);
  * callable from any thread. */
 ammpl_status ammpli_tokenize(const ammpli_tokenizer *t, const char *text, int32_t **ids, size_t *n);
 
+/* The bytes of a token, "</w>" behind them where it ends a word, in a new array (ammpli_free), ended by a NUL that *n does not count.
+ * AMMPL_E_RANGE: no such token. */
+ammpl_status ammpli_token_text(const ammpli_tokenizer *t, int32_t id, char **text, size_t *n);
+
 #endif

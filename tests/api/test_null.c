@@ -103,6 +103,8 @@ START_TEST(objects)
     ck_null(ammpl_model_get_string(NULL, AMMPL_QUERY_SOURCE, &text));
     ck_null(ammpl_model_probe(NULL, f));
     ck_null(ammpl_model_tokenize(NULL, "a", ids, 4, &n));
+    ck_null(ammpl_model_nearest_tokens(NULL, f, 1, 1, ids, f));
+    ck_null(ammpl_model_token_text(NULL, 0, NULL, 0, &n));
     ck_null(ammpl_model_preprocess(NULL, NULL, f, 64));
     ck_null(ammpl_model_augment(NULL, NULL, 1, 0, 0, f, 64));
     ck_null_out(ammpl_tape, out, ammpl_tape_create(NULL, NULL, &out));
@@ -245,6 +247,10 @@ START_TEST(arguments)
     ck_null(ammpl_session_cross_entropy(w->session, f, (const int32_t[]){0}, 1, 1, 0, NULL, f, PIXELS));
     ck_null(ammpl_model_augment(m, w->image, 1, 0, 0, NULL, PIXELS));
     ck_null(ammpl_dataset_shuffle(w->data, 1, 0, NULL, 4));
+    ck_null(ammpl_model_nearest_tokens(m, NULL, 18, 1, &(int32_t){0}, f));
+    ck_null(ammpl_model_nearest_tokens(m, f, 18, 1, NULL, f));
+    ck_null(ammpl_model_nearest_tokens(m, f, 18, 1, &(int32_t){0}, NULL));
+    ck_null(ammpl_model_token_text(m, 0, NULL, 8, NULL));
     ck_null(ammpl_model_preprocess(m, NULL, f, PIXELS));
     ck_null(ammpl_model_preprocess(m, w->image, NULL, PIXELS));
     ck_null_out(ammpl_image, out, ammpl_model_unprocess(m, NULL, PIXELS, &out));
@@ -344,6 +350,8 @@ START_TEST(allowed)
     ck_done(ammpl_model_tokenize(w->model, "cat", ids, 32, NULL));
     ck_is(ammpl_model_tokenize(w->model, "cat", NULL, 0, &need), AMMPL_E_BUFFER, "room");
     ck_assert_uint_ge(need, 3);
+    ck_is(ammpl_model_token_text(w->model, 0, NULL, 0, &need), AMMPL_E_BUFFER, "2");
+    ck_assert_uint_eq(need, 2);
     float *pixels = calloc(PIXELS, sizeof *pixels), features[EMBED];
     ck_done(ammpl_session_encode_images(w->session, NULL, pixels, 1, features, EMBED));
     ammpl_metrics metrics = {.struct_size = sizeof metrics};

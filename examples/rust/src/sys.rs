@@ -360,6 +360,8 @@ extern "C" {
     pub fn ammpl_model_get_string(m: *const ammpl_model, q: ammpl_query, value: *mut *const c_char) -> ammpl_status;
     pub fn ammpl_model_probe(m: *const ammpl_model, out: *mut f32) -> ammpl_status;
     pub fn ammpl_model_tokenize(m: *const ammpl_model, text: *const c_char, ids: *mut i32, cap: usize, need: *mut usize) -> ammpl_status;
+    pub fn ammpl_model_nearest_tokens(m: *const ammpl_model, vector: *const f32, width: usize, k: usize, ids: *mut i32, distances: *mut f32) -> ammpl_status;
+    pub fn ammpl_model_token_text(m: *const ammpl_model, id: i32, text: *mut c_char, cap: usize, need: *mut usize) -> ammpl_status;
     pub fn ammpl_model_preprocess(m: *const ammpl_model, img: *const ammpl_image, chw: *mut f32, cap: usize) -> ammpl_status;
     pub fn ammpl_model_augment(m: *const ammpl_model, img: *const ammpl_image, seed: u64, image_id: u32, step: u32, chw: *mut f32, cap: usize) -> ammpl_status;
     pub fn ammpl_model_unprocess(m: *const ammpl_model, chw: *const f32, count: usize, out: *mut *mut ammpl_image) -> ammpl_status;

@@ -1,0 +1,42 @@
+# Tables and pages of results that are there: tests/evaluate has invented ones of every protocol, and the tables that Python made of them.
+invented=$root/tests/evaluate/results.jsonl
+succeeds "tables of committed results" ammpl-evaluate "$invented"
+check "are to the letter those of the independent computation" cmp out "$root/tests/evaluate/tables.md"
+succeeds "results in two files" ammpl-evaluate "$invented" "$invented"
+check "the same line twice counts once" cmp out "$root/tests/evaluate/tables.md"
+
+pictures
+succeeds "a run with a report" ammpl-evaluate --protocol few-shot --model "$model" --data pictures/base --method zeroshot,ammpl --shots 1,2 \
+    --seeds 1,2 --epochs 4 --batch 2 --lr 0.05 --out few.jsonl --report page
+check "a page" test -s page/index.html
+check "with the tables" sh -c 'grep -q "<caption>few-shot on base, accuracy in % by shots</caption>" page/index.html'
+check "that needs no other file" sh -c '! grep -Eo "(src|href)=\"[^\"]{5}" page/index.html | grep -v "\"data:"'
+if command -v gnuplot >/dev/null; then
+    check "with figures inside" test "$(grep -c 'src="data:image/svg' page/index.html)" -ge 3
+    for figure in few-shot-shots few-shot-training confusion-few-shot-base-all; do
+        check "$figure as SVG and PNG" sh -c "head -c 5 page/$figure.svg | grep -q '<?xml' && head -c 4 page/$figure.png | grep -q PNG"
+    done
+else
+    skip "figures" "there is no gnuplot"
+fi
+check "masks over training: prompts of four moments" test "$(ls page/masks/few-shot-base | wc -l)" -eq 4
+check "drawn by ammpl-mask, as PNG and SVG" sh -c 'head -c 4 page/masks-few-shot-base.png | grep -q PNG && grep -q "^<svg .*data:image/png;base64" page/masks-few-shot-base.svg'
+check "and on the page" grep -q 'src="data:image/png' page/index.html
+succeeds "the page again, from the results alone" ammpl-evaluate few.jsonl --report page
+check "has the masks still" grep -q 'src="data:image/png' page/index.html
+
+# Without gnuplot data and scripts are left, and that is said.
+mkdir tools
+for tool in ammpl-evaluate ammpl-mask; do
+    ln -s "$bin/$tool" tools/$tool
+done
+succeeds "without gnuplot" env PATH="$temp/tools" ammpl-evaluate few.jsonl --report bare
+check "that is said" grep -q 'there is no gnuplot.*cd bare && gnuplot' err
+check "on the page, too" grep -q 'there was no gnuplot' bare/index.html
+check "scripts and data are there" test -s bare/few-shot-shots.gp -a -s bare/few-shot-shots.dat -a -s bare/few-shot-training.gp
+check "and nothing half drawn" test ! -e bare/few-shot-shots.svg
+if command -v gnuplot >/dev/null; then
+    check "they draw elsewhere" sh -c 'cd bare && gnuplot few-shot-shots.gp && [ -s few-shot-shots.svg ] && [ -s few-shot-shots.png ]'
+fi
+touch file
+fails 1 'file: cannot be made a folder' "a report where a file is" ammpl-evaluate few.jsonl --report file --quiet --metric accuracy --json
