@@ -21,7 +21,7 @@ if ! [ "$python" ]; then
     exit 0
 fi
 [ -f "$build/build.ninja" ] || meson setup "$build" -Dtests=enabled || exit 1
-ninja -C "$build" tests/vitb16 || exit 1
+ninja -C "$build" tests/vitb16 && meson compile -C "$build" ammpl:shared_library || exit 1
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/ammpl-long-XXXXXX") || exit 1
 trap 'rm -rf "$work"' EXIT
@@ -29,6 +29,8 @@ trap 'exit 1' INT TERM
 echo "# commit $(git rev-parse --short HEAD 2> /dev/null || echo unknown), $(date -u +%Y-%m-%d), $(nproc) processors"
 (cd tests/reference && "$python" -B make_vitb16.py "$work") || exit 1
 failed=0
+library=$(cd "$build/lib" && pwd)/libammpl.so
+AMMPL_LIBRARY=$library "$python" -B tests/long/python_overhead.py "$work/openai" "$vocabulary" || failed=1
 for naming in openai hf; do
     echo "# ---- $naming"
     "$build/tests/vitb16" "$work/golden.safetensors" "$work/$naming" "$vocabulary" || failed=1

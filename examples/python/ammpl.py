@@ -1,4 +1,4 @@
-"""libammpl from Python: ctypes and NumPy, nothing else.
+"""libammpl from Python: ctypes and NumPy, nothing else.  Copy this file and ammpl_abi.py.
 
     import ammpl
     with ammpl.Context() as context:
@@ -21,92 +21,13 @@ The library is $AMMPL_LIBRARY, or libammpl.so.0.1 where the loader finds it.
 import ctypes
 import os
 import weakref
-from ctypes import POINTER, byref, c_char_p, c_double, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
+from ctypes import byref, c_char_p, c_double, c_int32, c_int64, c_size_t, c_uint64, c_void_p
 
 import numpy as np
 
-# ---- what ammpl.h declares (tests/ffi/test_python.py compares) ----
+from ammpl_abi import *  # noqa: F401,F403  constants, structs, FUNCTIONS: names of ammpl.h without AMMPL_
 
-END, CANCELLED = 1, 2
-E_ARGUMENT, E_MEMORY, E_DEVICE_MEMORY, E_IO, E_OPTION, E_RANGE, E_SHAPE, E_LABEL, E_BUFFER = -1, -2, -3, -4, -8, -9, -10, -11, -13
-LEVEL_DEBUG, LEVEL_INFO, LEVEL_WARN, LEVEL_ERROR = 10, 20, 30, 40
-QUERY_EMBED_WIDTH, QUERY_IMAGE_SIZE, QUERY_PATCH_SIZE, QUERY_GRID, QUERY_CONTEXT_LENGTH = 10000, 10001, 10002, 10003, 10004
-QUERY_VOCAB_SIZE, QUERY_TEXT_WIDTH, QUERY_TEXT_LAYERS, QUERY_IMAGE_WIDTH, QUERY_IMAGE_LAYERS = 10005, 10010, 10011, 10020, 10021
-QUERY_LOGIT_SCALE, QUERY_ACTIVATION, QUERY_SOURCE = 10030, 10040, 10041
-
-
-class TensorInfo(ctypes.Structure):
-    _fields_ = [("struct_size", c_uint32), ("rank", c_int32), ("trainable", c_int32), ("group", c_int32), ("shape", c_int64 * 4),
-                ("count", c_uint64), ("name", c_char_p)]
-
-
-class Batch(ctypes.Structure):
-    _fields_ = [("struct_size", c_uint32), ("reserved", c_uint32), ("n", c_size_t), ("pixels", c_void_p), ("label", c_void_p),
-                ("image_id", c_void_p), ("seed", c_uint64), ("step", c_uint32), ("reserved2", c_uint32), ("weight", c_double),
-                ("features", c_void_p), ("epoch", c_int64), ("aux_weight", c_double)]
-
-
-class Metrics(ctypes.Structure):
-    _fields_ = [("struct_size", c_uint32), ("reserved", c_uint32), ("samples", c_uint64), ("correct", c_uint64),
-                ("skipped", c_uint64), ("loss", c_double), ("accuracy", c_double), ("macro_f1", c_double)]
-
-
-class Progress(ctypes.Structure):
-    _fields_ = [("struct_size", c_uint32), ("reserved", c_uint32), ("epoch", c_uint64), ("epochs", c_uint64), ("step", c_uint64),
-                ("steps", c_uint64), ("images", c_uint64), ("loss", c_double), ("learning_rate", c_double), ("seconds", c_double),
-                ("seconds_left", c_double), ("epoch_end", c_int32), ("reserved2", c_int32), ("epoch_loss", c_double),
-                ("epoch_accuracy", c_double), ("images_per_second", c_double), ("epoch_seconds", c_double)]
-
-
-STRUCTS = {"ammpl_tensor_info": TensorInfo, "ammpl_batch": Batch, "ammpl_metrics": Metrics, "ammpl_progress": Progress}
-LogFunction = ctypes.CFUNCTYPE(None, c_void_p, c_int32, c_char_p)
-ProgressFunction = ctypes.CFUNCTYPE(c_int32, c_void_p, POINTER(Progress))
-
-# name: (result, arguments); a result None is void.
-_P, _S, _STATUS = c_void_p, c_char_p, c_int32
-FUNCTIONS = {
-    "ammpl_version_string": (_S,), "ammpl_status_name": (_S, _STATUS), "ammpl_last_error": (_S,),
-    "ammpl_context_create": (_STATUS, _P, _P), "ammpl_context_destroy": (None, _P),
-    "ammpl_context_set_log": (_STATUS, _P, c_int32, LogFunction, _P), "ammpl_context_set_threads": (_STATUS, _P, c_int32),
-    "ammpl_context_memory": (_STATUS, _P, _P, _P),
-    "ammpl_config_create": (_STATUS, _P, _P), "ammpl_config_destroy": (None, _P), "ammpl_config_set_text": (_STATUS, _P, _S, _S),
-    "ammpl_method_find": (_STATUS, _S, _P),
-    "ammpl_model_load_file": (_STATUS, _P, _P, _S, _P, _P), "ammpl_model_destroy": (None, _P),
-    "ammpl_model_get_int": (_STATUS, _P, c_int32, _P), "ammpl_model_get_float": (_STATUS, _P, c_int32, _P),
-    "ammpl_model_get_string": (_STATUS, _P, c_int32, _P), "ammpl_model_tokenize": (_STATUS, _P, _S, _P, c_size_t, _P),
-    "ammpl_model_preprocess": (_STATUS, _P, _P, _P, c_size_t),
-    "ammpl_model_augment": (_STATUS, _P, _P, c_uint64, c_uint32, c_uint32, _P, c_size_t),
-    "ammpl_image_load_file": (_STATUS, _P, _S, _P), "ammpl_image_load_memory": (_STATUS, _P, _P, c_size_t, _P),
-    "ammpl_image_from_pixels": (_STATUS, _P, _P, c_int32, c_int32, c_int64, _P), "ammpl_image_destroy": (None, _P),
-    "ammpl_image_width": (c_int32, _P), "ammpl_image_height": (c_int32, _P), "ammpl_image_pixels": (_P, _P),
-    "ammpl_dataset_create": (_STATUS, _P, _P, c_size_t, _P), "ammpl_dataset_open_folder": (_STATUS, _P, _S, _S, _P),
-    "ammpl_dataset_open_split": (_STATUS, _P, _S, _S, _S, _P), "ammpl_dataset_destroy": (None, _P),
-    "ammpl_dataset_add_image": (_STATUS, _P, _P, c_int32), "ammpl_dataset_add_file": (_STATUS, _P, _S, c_int32),
-    "ammpl_dataset_count": (c_size_t, _P), "ammpl_dataset_class_count": (c_size_t, _P),
-    "ammpl_dataset_class_name": (_S, _P, c_size_t), "ammpl_dataset_label": (c_int32, _P, c_size_t),
-    "ammpl_dataset_path": (_S, _P, c_size_t), "ammpl_dataset_load_image": (_STATUS, _P, c_size_t, _P),
-    "ammpl_dataset_select_shots": (_STATUS, _P, c_int32, c_uint64, _P),
-    "ammpl_dataset_shuffle": (_STATUS, _P, c_uint64, c_uint32, _P, c_size_t),
-    "ammpl_prompt_create": (_STATUS, _P, c_int32, _P, c_size_t, _P, _P), "ammpl_prompt_load_file": (_STATUS, _P, _S, _P, _P),
-    "ammpl_prompt_destroy": (None, _P), "ammpl_prompt_save_file": (_STATUS, _P, _S, c_int32),
-    "ammpl_prompt_rebind_classes": (_STATUS, _P, _P, c_size_t), "ammpl_prompt_class_count": (c_size_t, _P),
-    "ammpl_prompt_class_name": (_S, _P, c_size_t), "ammpl_prompt_option": (_S, _P, _S),
-    "ammpl_prompt_tensor_count": (c_size_t, _P), "ammpl_prompt_tensor_describe": (_STATUS, _P, c_size_t, _P),
-    "ammpl_prompt_tensor_find": (c_int32, _P, _S), "ammpl_prompt_tensor_read": (_STATUS, _P, c_size_t, _P, c_size_t),
-    "ammpl_prompt_tensor_write": (_STATUS, _P, c_size_t, _P, c_size_t),
-    "ammpl_prompt_gradient_read": (_STATUS, _P, c_size_t, _P, c_size_t),
-    "ammpl_prompt_gradient_write": (_STATUS, _P, c_size_t, _P, c_size_t), "ammpl_prompt_zero_gradients": (_STATUS, _P),
-    "ammpl_session_create": (_STATUS, _P, _P, _P), "ammpl_session_destroy": (None, _P),
-    "ammpl_session_encode_texts": (_STATUS, _P, _P, c_size_t, _P, c_size_t),
-    "ammpl_session_encode_images": (_STATUS, _P, _P, _P, c_size_t, _P, c_size_t),
-    "ammpl_session_encode_classes": (_STATUS, _P, _P, _P, c_size_t),
-    "ammpl_session_predict": (_STATUS, _P, _P, _P, c_size_t, _P, c_size_t),
-    "ammpl_session_evaluate": (_STATUS, _P, _P, _P, _P, ProgressFunction, _P, _P, _P),
-    "ammpl_session_accumulate": (_STATUS, _P, _P, _P, _P, _P), "ammpl_session_cancel": (None, _P),
-    "ammpl_optimizer_create": (_STATUS, _P, _P, _P), "ammpl_optimizer_destroy": (None, _P), "ammpl_optimizer_step": (_STATUS, _P),
-    "ammpl_optimizer_set_epoch": (_STATUS, _P, c_int64), "ammpl_optimizer_learning_rate": (c_double, _P, c_size_t),
-    "ammpl_train": (_STATUS, _P, _P, _P, _P, ProgressFunction, _P),
-}
+# ---- the library ----
 
 
 class _Library:
@@ -582,6 +503,39 @@ class Session(_Handle):
         status = _lib.ammpl_train(self, prompt, data, config, callback.c, None)
         return callback.finish(status) != CANCELLED
 
+    def embed_tokens(self, ids):
+        """Ids of any shape to their embeddings, [..., l]."""
+        ids = np.ascontiguousarray(ids, np.int32)
+        out = np.empty(ids.shape + (self.model.get_int(QUERY_TEXT_WIDTH),), np.float32)
+        _check(_lib.ammpl_session_embed_tokens(self, _pointer(ids), ids.size, _pointer(out), out.size))
+        return out
+
+    def similarity(self, x, z):
+        """Logits [n, C] = s <x/|x|, z/|z|> of features x [n, E] and z [C, E]."""
+        x, z = (_floats(v, (None, self.model.embed_width)) for v in (x, z))
+        logits = np.empty((len(x), len(z)), np.float32)
+        _check(_lib.ammpl_session_similarity(self, _pointer(x), len(x), _pointer(z), len(z), _pointer(logits), logits.size))
+        return logits
+
+    def similarity_backward(self, x, z, dlogits):
+        """(dx, dz)"""
+        x, z = (_floats(v, (None, self.model.embed_width)) for v in (x, z))
+        dlogits, dx, dz = _floats(dlogits, (len(x), len(z))), np.empty_like(x), np.empty_like(z)
+        _check(_lib.ammpl_session_similarity_backward(self, _pointer(x), len(x), _pointer(z), len(z), _pointer(dlogits),
+                                                      _pointer(dx), _pointer(dz)))
+        return dx, dz
+
+    def cross_entropy(self, logits, labels, weight=0.0):
+        """(the sum of weight * loss_i, its gradient like logits); weight 0 means 1/n."""
+        logits = _floats(logits, (None, None))
+        labels = np.ascontiguousarray(labels, np.int32)
+        if labels.shape != logits.shape[:1]:
+            raise ArgumentError(E_SHAPE, f"logits {logits.shape} with labels {labels.shape}")
+        loss, dlogits = c_double(), np.empty_like(logits)
+        _check(_lib.ammpl_session_cross_entropy(self, _pointer(logits), _pointer(labels), *logits.shape, weight, byref(loss),
+                                                _pointer(dlogits), dlogits.size))
+        return loss.value, dlogits
+
     def cancel(self):
         """Stops a train or evaluate that runs on this session, from any thread."""
         _lib.ammpl_session_cancel(self)
@@ -603,3 +557,83 @@ class Optimizer(_Handle):
 
     def learning_rate(self, group=0):
         return _lib.ammpl_optimizer_learning_rate(self, group)
+
+
+class Tape(_Handle):
+    """A pass through a tower and its way back: begin, insert prompts, run, read tokens, finish, backward, gradients."""
+
+    def __init__(self, model, **options):
+        config = _config(model.context, options)
+        self.model = model
+        self._begun({}, (0, 0, 0), False, 0)
+        super().__init__(_lib.ammpl_tape_destroy, _make(_lib.ammpl_tape_create, model, config), model.context._log)
+
+    def begin_text(self, rows, length=None, prefix=None, slots=(0, 0), record=RECORD_ALL):
+        """rows [n, L, l] behind prefix [S, l]; length [n] of them count; slots: (place of the first, how many)."""
+        rows = _floats(rows, (None, None, self.model.get_int(QUERY_TEXT_WIDTH)))
+        n, places, width = rows.shape
+        prefix = _floats(np.zeros((0, width)) if prefix is None else prefix, (None, width))
+        length = None if length is None else np.ascontiguousarray(length, np.int32)
+        if length is not None and length.shape != (n,):
+            raise ArgumentError(E_SHAPE, f"{n} sequences with lengths {length.shape}")
+        _check(_lib.ammpl_tape_begin_text(self, byref(TextInput(
+            struct_size=ctypes.sizeof(TextInput), record=record, n=n, L=places, rows=_pointer(rows), length=_pointer(length),
+            prefix=_pointer(prefix), prefix_rows=len(prefix), slot_first=slots[0], slots=slots[1]))))
+        self._begun({GRADIENT_ROWS: rows.shape, GRADIENT_PREFIX: prefix.shape}, (n, len(prefix) + places, width), False, 0)
+
+    def begin_image(self, pixels=None, tokens=None, block=0, record=RECORD_ALL):
+        """pixels [n, 3, R, R], or tokens [n, 1+P, W] as an earlier pass had them before `block`."""
+        size, count, width = self.model.image_size, 1 + self.model.get_int(QUERY_GRID) ** 2, self.model.get_int(QUERY_IMAGE_WIDTH)
+        given = _floats(pixels, (None, 3, size, size)) if tokens is None else _floats(tokens, (None, count, width))
+        pointers = (_pointer(given), None) if tokens is None else (None, _pointer(given))
+        _check(_lib.ammpl_tape_begin_image(self, byref(ImageInput(
+            struct_size=ctypes.sizeof(ImageInput), record=record, n=len(given), pixels=pointers[0], tokens=pointers[1], block=block))))
+        self._begun({GRADIENT_PIXELS if tokens is None else GRADIENT_ROWS: given.shape}, (len(given), count, width), True, block)
+
+    def _begun(self, shapes, rows, grows, block):
+        self._shapes, self._rows, self._grows, self._block = shapes, rows, grows, block
+        self._prompts = []  # (block, shape) of every insert
+        self._reads = []  # shapes
+
+    def insert(self, block, prompt, before_ln=False):
+        """prompt [count, D] for all sequences, or [n, count, D]; None: no slots from there on (images)."""
+        n, _, width = self._rows
+        prompt = np.zeros((0, width), np.float32) if prompt is None else np.asarray(prompt)
+        prompt = _floats(prompt, (n, None, width) if prompt.ndim == 3 else (None, width))
+        _check(_lib.ammpl_tape_insert(self, block, _pointer(prompt), prompt.shape[-2], prompt.ndim == 3, before_ln))
+        self._prompts.append((block, prompt.shape))
+
+    def run(self, block):
+        _check(_lib.ammpl_tape_run(self, block))
+        self._block = block
+
+    def tokens(self):
+        """The tokens before the block to be run next: text [n, S + L, l], images [n, 1 + P + slots, W]."""
+        n, count, width = self._rows
+        before = [(block, shape[-2]) for block, shape in self._prompts if self._grows and block < self._block]
+        out = np.empty((n, count + (max(before)[1] if before else 0), width), np.float32)
+        _check(_lib.ammpl_tape_tokens(self, _pointer(out), out.size))
+        self._reads.append(out.shape)
+        return out
+
+    def finish(self):
+        """Features [n, E], not normalised."""
+        out = np.empty((self._rows[0], self.model.embed_width), np.float32)
+        _check(_lib.ammpl_tape_finish(self, _pointer(out), out.size))
+        return out
+
+    def seed(self, read, dtokens):
+        """The loss reads what the tokens() call number `read` gave."""
+        dtokens = _floats(dtokens, self._reads[read])
+        _check(_lib.ammpl_tape_seed(self, read, _pointer(dtokens), dtokens.size))
+
+    def backward(self, dfeatures=None):
+        dfeatures = None if dfeatures is None else _floats(dfeatures, (self._rows[0], self.model.embed_width))
+        _check(_lib.ammpl_tape_backward(self, _pointer(dfeatures)))
+
+    def gradient(self, what, index=0):
+        """GRADIENT_ROWS, _PREFIX, _PIXELS, or _PROMPT of insert number `index`."""
+        shape = self._prompts[index][1] if what == GRADIENT_PROMPT else self._shapes.get(what, (0,))
+        out = np.empty(shape, np.float32)
+        _check(_lib.ammpl_tape_gradient(self, what, index, _pointer(out), out.size))
+        return out

@@ -666,6 +666,20 @@ template <class F> AMMPL_CHECKED ammpl_status train(session &s, prompt &p, const
     return call.finish(ammpl_train(s.get(), p.get(), ds.get(), cfg.get(), call.run, &call));
 }
 
+/* ---- towers ------------------------------------------------------------------------------------------------------------------------ */
+
+/* A pass and its way back: the functions are C's, ammpl_tape_*(t.get(), ...). */
+class tape : public handle<ammpl_tape, ammpl_tape_destroy> {
+public:
+    using handle::handle;
+    static AMMPL_CHECKED result<tape> create(const model &m, const config &cfg = config())
+    {
+        ammpl_tape *made = nullptr;
+        ammpl_status status = ammpl_tape_create(m.get(), cfg.get(), &made);
+        return detail::give(status, tape(made));
+    }
+};
+
 } // inline namespace
 } // namespace ammpl
 

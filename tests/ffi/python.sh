@@ -41,5 +41,17 @@ else
     cat python.out log | sed 's/^/# /'
     failed=1
 fi
+number=$((number + 1))
+mkdir photos/test && for class in $(ls photos/train); do
+    cp -R "all/base/test/$class" photos/test
+done
+if $python "$root/examples/python/new_method.py" "$root/examples/demo-clip" photos epochs=2 > python.out 2> log &&
+    grep -q '^zero-shot: .* of 3 pictures$' python.out && grep -q '^KgCoOp: ' python.out; then
+    echo "ok $number - new_method.py trains and tests"
+else
+    echo "not ok $number - new_method.py trains and tests"
+    cat python.out log | sed 's/^/# /'
+    failed=1
+fi
 echo "1..$number"
 exit $failed

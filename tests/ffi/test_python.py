@@ -4,6 +4,7 @@
 """
 import ctypes
 import gc
+import json
 import os
 import sys
 import tempfile
@@ -13,10 +14,13 @@ import weakref
 
 ROOT, LAYOUT = sys.argv[1:]
 sys.dont_write_bytecode = True
-sys.path[:0] = [os.path.join(ROOT, "examples", "python"), os.path.join(ROOT, "tests", "ffi")]
+sys.path[:0] = [os.path.join(ROOT, *folder) for folder in (("examples", "python"), ("tests", "ffi"), ("tests", "reference"))]
 import numpy as np  # noqa: E402
 
 import ammpl  # noqa: E402
+import ammpl_abi  # noqa: E402
+import new_method  # noqa: E402
+import st  # noqa: E402
 from header import Header  # noqa: E402
 
 HEADER = Header(os.path.join(ROOT, "include", "ammpl", "ammpl.h"))
@@ -48,7 +52,7 @@ def test_structs():
 
 def test_constants():
     facts = layout()
-    mine = {name: value for name, value in vars(ammpl).items() if name.isupper() and isinstance(value, int)}
+    mine = {name: value for name, value in vars(ammpl_abi).items() if name.isupper() and isinstance(value, int)}
     assert len(mine) > 20
     for name, value in mine.items():
         assert facts["AMMPL_" + name] == (value,), name
@@ -262,6 +266,89 @@ def test_threads():
     for t in threads:
         t.join()
     assert wrong == []
+
+
+# ---- towers ----
+
+def close(got, want, bound=1e-4):
+    """Relative to the largest number, as everywhere in tests/."""
+    assert got.shape == want.shape, (got.shape, want.shape)
+    off = np.abs(got - want).max() / np.abs(want).max()
+    assert off <= bound, f"off by {off:.3g}"
+
+
+def test_tape_against_pytorch():
+    g, _ = st.read(os.path.join(ROOT, "tests", "golden", "tape.safetensors"))
+    model = ammpl.Model(ammpl.Context(), os.path.join(ROOT, "tests", "golden", "nano-odd"))
+    tape, session = ammpl.Tape(model), ammpl.Session(model)
+
+    tape.begin_text(g["text_rows"], g["text_length"], g["text_prefix"], slots=(1, 2))
+    for k in range(2):
+        tape.run(k + 1)
+        close(tape.tokens(), g[f"text_tokens.{k}"], 1e-5)
+        tape.seed(k, g[f"d_text_tokens.{k}"])
+        tape.insert(k + 1, g[f"text_prompt.{k}"])
+    close(tape.finish(), g["text_features"], 1e-5)
+    tape.backward(g["d_text_features"])
+    close(tape.gradient(ammpl.GRADIENT_ROWS), g["grad_text_rows"])
+    close(tape.gradient(ammpl.GRADIENT_PREFIX), g["grad_text_prefix"])
+    for k in range(2):
+        close(tape.gradient(ammpl.GRADIENT_PROMPT, k), g[f"grad_text_prompt.{k}"])
+
+    tape.begin_image(g["pixels"])
+    for k, block in enumerate([0, 1, 3]):
+        tape.run(block)
+        if k > 0:
+            close(tape.tokens(), g[f"image_tokens.{k - 1}"], 1e-5)
+            tape.seed(k - 1, g[f"d_image_tokens.{k - 1}"])
+        tape.insert(block, g[f"image_prompt.{k}"], before_ln=block == 0)
+    tape.insert(4, None)
+    close(tape.finish(), g["image_features"], 1e-5)
+    tape.backward(g["d_image_features"])
+    close(tape.gradient(ammpl.GRADIENT_PIXELS), g["grad_pixels"])
+    for k in range(3):
+        close(tape.gradient(ammpl.GRADIENT_PROMPT, k), g[f"grad_image_prompt.{k}"])
+    raises(ammpl.Error, lambda: tape.gradient(ammpl.GRADIENT_PREFIX), "without")
+    tokens = np.zeros((2, 37, model.get_int(ammpl.QUERY_IMAGE_WIDTH)))
+    tape.begin_image(tokens=tokens, block=3, record=ammpl.RECORD_NONE)
+    assert tape.finish().shape == (2, model.embed_width)
+    raises(ammpl.Error, lambda: tape.backward(np.zeros((2, model.embed_width))), "RECORD_NONE")
+    raises(ValueError, lambda: tape.begin_image(tokens=tokens[:, 1:], block=3), "shape")
+
+    close(session.similarity(g["x"], g["z"]), g["logits"])
+    loss, dlogits = session.cross_entropy(g["logits"], g["labels"], 0.3)
+    assert abs(loss - g["loss"][0]) < 1e-5 * loss
+    close(dlogits, g["grad_logits"])
+    for got, name in zip(session.similarity_backward(g["x"], g["z"], g["grad_logits"]), "xz"):
+        close(got, g[f"grad_{name}"])
+    close(session.embed_tokens(g["ids"]), g["embedded"], 1e-6)
+
+
+def test_new_method_against_pytorch():
+    g, facts = st.read(os.path.join(ROOT, "tests", "golden", "kgcoop.safetensors"))
+    model = ammpl.Model(ammpl.Context(), NANO)
+    method = new_method.KgCoOp(model, json.loads(facts["classes"]), weight=float(facts["weight"]))
+    method.ctx = g["ctx"]
+    close(method.predict(g["x"]), g["logits"])
+    loss, gradient = method.gradient(g["x"], g["labels"])
+    assert abs(loss - g["loss"][0]) < 1e-5 * loss
+    close(gradient, g["gradient"])
+
+
+def test_new_method_without_its_pull_is_coop():
+    w = World()
+    method = new_method.KgCoOp(w.model, NAMES, weight=0.0)
+    coop = ammpl.Prompt(w.model, "coop", NAMES, n_ctx=4, ctx_init="a photo of a")
+    assert np.array_equal(coop.tensor("ctx"), method.ctx)
+    pixels = w.model.preprocess([picture(k) for k in range(4)])
+    loss, _ = w.session.accumulate(coop, pixels, [0, 1, 2, 0])
+    own, gradient = method.gradient(w.session.encode_images(pixels), [0, 1, 2, 0])
+    assert abs(own - loss) < 1e-5 * loss
+    close(gradient, coop.gradient("ctx"), 1e-5)
+    start = [method.ctx.copy()]
+    method.train(w.session.encode_images(pixels), np.array([0, 1, 2, 0]), epochs=30, batch=2, lr=0.02,
+                 progress=lambda epoch, loss: start.append(loss))
+    assert len(start) == 31 and start[-1] < 0.7 * start[1], start[1:]
 
 
 def main():

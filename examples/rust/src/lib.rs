@@ -1,6 +1,6 @@
 //! libammpl from Rust: owners that give back what they hold, errors with the library's sentence, slices for arrays.
 //!
-//! Functions are those of `ammpl.h`, where their comments stand; what has no wrapper is called through [`sys`].
+//! Functions are those of `ammpl.h`, where their comments stand; what has no wrapper (the towers) is called through [`sys`].
 //!
 //! Threads, by the header's tags: [`Model`], [`Image`], [`Dataset`], [`Prompt`] and [`Config`] are `Send` and `Sync` (reading is
 //! tagged [R], and what is tagged [S] takes `&mut self`); a [`Session`] and an [`Optimizer`] are `Send` only, one thread at a time.
