@@ -40,6 +40,7 @@ struct pool {
     long long largest;                  /* KiB that a run had at its peak */
     double begin;
     char first_failure[1400];
+    struct list warnings; /* each is shown once for a method, not for every run */
 };
 
 static double now(void)
@@ -158,9 +159,17 @@ static void append(char **text, const char *more, size_t n)
     *text = longer;
 }
 
+static void warn(struct pool *pool, const struct run *run, const char *line)
+{
+    char text[1400];
+    size_t before = pool->warnings.count;
+    snprintf(text, sizeof text, "%s%s%s: %.1000s", run->entry->method, run->entry->variant[0] == '\0' ? "" : " ", run->entry->variant, line);
+    if (list_find_or_add(&pool->warnings, text) == before)
+        app_say(pool->app, "%s\n", text);
+}
+
 static void take_line(struct pool *pool, struct job *job, char *line)
 {
-    char name[256];
     if (line[0] == '{') {
         append(&job->lines, line, strlen(line));
         append(&job->lines, "\n", 1);
@@ -169,9 +178,8 @@ static void take_line(struct pool *pool, struct job *job, char *line)
     } else {
         size_t n = strlen(pool->app->program->name);
         line += strncmp(line, pool->app->program->name, n) == 0 && line[n] == ':' ? n + 2 : 0;
-        run_name(job->run, name, sizeof name);
         if (strncmp(line, "warning: ", 9) == 0)
-            app_say(pool->app, "%s: %s\n", name, line);
+            warn(pool, job->run, line);
         snprintf(job->said, sizeof job->said, "%s", line);
     }
 }
@@ -337,6 +345,7 @@ bool jobs_perform(struct app *app, const struct plan *plan, struct journal *jour
     stop_all(&pool);
     progress_clear();
     free(pool.job);
+    list_free(&pool.warnings);
     if (ok && interrupt_seen())
         return app_fail(app, "interrupted: %zu of %zu runs are in %s; the same command goes on", plan->count - pool.due + pool.finished,
                         plan->count, journal->path);

@@ -102,7 +102,7 @@ char *settings_text(const ammpl_config *config, bool learns)
     for (size_t i = 0; out != NULL && i < ammpl_option_count(); i++) {
         ammpl_option_info info = {.struct_size = sizeof info};
         if (ammpl_option_describe(i, &info) < 0 || info.id == AMMPL_OPT_SEED || is_local(&info) ||
-            (!learns && (info.flags & AMMPL_OPTION_SAVED) == 0) || !ammpl_config_is_set(config, info.id) || !settings_value(config, &info, value, sizeof value))
+            (!learns && (info.flags & AMMPL_OPTION_TRAIN) != 0) || !ammpl_config_is_set(config, info.id) || !settings_value(config, &info, value, sizeof value))
             continue;
         fprintf(out, "%s%s=%s", between, info.name, value);
         between = "; ";

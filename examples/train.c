@@ -20,7 +20,7 @@ static const struct flag flags[] = {
     DATA_FLAGS(opt.data),
     {"method", FLAG_TEXT, &opt.method, "NAME", "what to learn (see --list-methods)"},
     {"out", FLAG_TEXT, &opt.out, "FILE", "the prompt file to write"},
-    {"shots", FLAG_COUNT, &opt.shots, "K", "pictures per class, picked by --seed; 0 = all (0)"},
+    {"shots", FLAG_COUNT, &opt.shots, "K", "pictures per class, picked by --seed and --sampler; 0 = all (0)"},
     {"init", FLAG_TEXT, &opt.init, "FILE", "start from this prompt: its tensors, its options, then the command line"},
     {"import", FLAG_TEXT, &opt.import, "FILE",
      "no training: write to --out what an original repository's checkpoint (as safetensors) holds for the data's classes"},
@@ -111,11 +111,9 @@ static bool make_prompt(struct app *app, ammpl_method method, ammpl_dataset **da
 
 static bool open_data(struct app *app, ammpl_dataset **out)
 {
-    int64_t seed = 0;
     ammpl_dataset *all = NULL;
     bool ok = data_open(app, &opt.data, "train", &all) &&
-              app_check(app, ammpl_config_get_int(app->config, AMMPL_OPT_SEED, &seed)) &&
-              app_check(app, ammpl_dataset_select_shots(all, opt.shots, (uint64_t)seed, out));
+              app_check(app, ammpl_dataset_select_few(all, NULL, opt.shots, app->config, out, NULL));
     ammpl_dataset_destroy(all);
     return ok;
 }

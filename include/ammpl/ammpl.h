@@ -476,8 +476,8 @@ AMMPL_API ammpl_status ammpl_model_unprocess(const ammpl_model *m, const float *
 
 /* ==== 6. images ================================================================================================= */
 
-/* Decodes a JPEG (grey, colour, CMYK; EXIF orientation is ignored, as the reference does) or PNG (any colour type,
- * depth, interlaced; alpha dropped, 16 bit keeps the high byte), told by content, not by name.
+/* Decodes a JPEG (grey, colour, CMYK; EXIF orientation is ignored, as the reference does), a PNG (any colour type, depth,
+ * interlaced; alpha dropped, 16 bit keeps the high byte) or a GIF's first picture, told by content, not by name.
  * Errors: IO, IMAGE (damaged, not a picture, too large).  [R] on ctx */
 AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_image_load_file(ammpl_context *ctx, const char *path, ammpl_image **out);
 /* The same from memory; the bytes are not kept.  [R] on ctx */

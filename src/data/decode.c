@@ -9,6 +9,7 @@ static const size_t FILE_LIMIT = (size_t)1 << 30;
 
 static const uint8_t PNG_START[8] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
 static const uint8_t JPEG_START[3] = {0xff, 0xd8, 0xff};
+static const uint8_t GIF_START[4] = {'G', 'I', 'F', '8'};
 
 static bool starts_with(const void *data, size_t size, const uint8_t *start, size_t n)
 {
@@ -22,8 +23,10 @@ ammpl_status ammpli_image_decode(ammpl_context *ctx, const void *data, size_t si
         return ammpli_png_decode(ctx, data, size, name, out);
     if (starts_with(data, size, JPEG_START, sizeof JPEG_START))
         return ammpli_jpeg_decode(ctx, data, size, name, out);
+    if (starts_with(data, size, GIF_START, sizeof GIF_START))
+        return ammpli_gif_decode(ctx, data, size, name, out);
     return ammpli_fail(AMMPL_E_IMAGE,
-                       "%s: not a picture this library reads: its %zu bytes start neither as PNG nor as JPEG", name,
+                       "%s: not a picture this library reads: its %zu bytes start neither as PNG nor as JPEG or GIF", name,
                        size);
 }
 

@@ -21,6 +21,9 @@ succeeds "a split file is read by ammpl-train" ammpl-train --model "$model" --ro
     --batch 2 --out split.safetensors --test
 check "with its six pictures" grep -q '6 pictures of 3 classes' out
 
+ammpl-train --model "$model" --data pictures/base --method ammpl --epochs 1 --batch 2 --shots 2 --sampler dassl --out sampled.safetensors --quiet
+check "it gives the prompt that --shots and --sampler give" cmp split.safetensors sampled.safetensors
+
 succeeds "--diff of equal files" ammpl-split --diff whole.json copy.json
 check "says so" grep -q '^the same 21 pictures in the same order' out
 try ammpl-split --diff whole.json dassl.json
