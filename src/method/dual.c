@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- sides ---- */
@@ -331,15 +332,23 @@ ammpl_status ammpli_depth(ammpl_prompt *p, ammpl_option option, int64_t own, int
 
 int64_t ammpli_layers_in_file(const ammpli_st *st, const char *stem, int64_t from, int64_t *rows)
 {
-    char name[48];
-    int64_t n = 0;
-    for (const ammpli_st_tensor *t;; n++) {
-        layer_name(name, stem, from + n);
-        if (!(t = ammpli_st_find(st, name)))
-            return n;
-        if (n == 0 && t->rank == 2)
+    size_t length = strlen(stem);
+    int64_t layers = 0;
+    *rows = 0;
+    for (size_t i = 0; i < ammpli_st_count(st); i++) {
+        const ammpli_st_tensor *t = ammpli_st_at(st, i);
+        const char *digits = t->name + length + 1;
+        if (strncmp(t->name, stem, length) != 0 || t->name[length] != '.' || *digits < '0' || *digits > '9')
+            continue;
+        char *end;
+        int64_t layer = strtoll(digits, &end, 10);
+        if (*end || layer < from || layer > 1000000)
+            continue;
+        layers = layer - from >= layers ? layer - from + 1 : layers;
+        if (layer == from && t->rank == 2)
             *rows = t->shape[0];
     }
+    return layers;
 }
 
 ammpl_status ammpli_visual_count(ammpl_prompt *p, int64_t own, int64_t *V)

@@ -49,7 +49,7 @@ static ammpl_status infer(ammpl_prompt *p, const ammpli_st *st)
     if (text_only(p))
         return AMMPL_OK;
     TRY(ammpli_infer_int(p, st, AMMPL_OPT_DEPTH_VISION, 0, depth));
-    return depth > 0 ? ammpli_infer_int(p, st, AMMPL_OPT_N_CTX_VISION, 1, V) : AMMPL_OK;
+    return V > 0 ? ammpli_infer_int(p, st, AMMPL_OPT_N_CTX_VISION, 1, V) : AMMPL_OK;
 }
 
 static bool plain_images(const ammpl_prompt *p)

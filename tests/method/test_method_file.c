@@ -218,6 +218,24 @@ START_TEST(contradictions)
 }
 END_TEST
 
+/* Layers without those between them are no fewer layers. */
+START_TEST(gaps)
+{
+    static const char *const cases[][2] = {{"vpt_deep", "visual_ctx.1"}, {"vpt_deep", "visual_ctx.0"}, {"dlp_full", "text_ctx.1"},
+                                           {"ivlp_deep", "visual_ctx.1"}, {"ivlp_full", "text_ctx.1"}, {"maple_full", "text_ctx.1"}};
+    for (size_t k = 0; k < sizeof cases / sizeof cases[0]; k++) {
+        nano n;
+        kind_open(&n, kind_of(cases[k][0]), NULL);
+        const char *option = cases[k][1][0] == 'v' ? "depth_vision" : n.method == AMMPL_METHOD_MAPLE ? "depth" : "depth_text";
+        file f = file_of(n.prompt), g = file_renamed(&f, cases[k][1], "elsewhere");
+        file_refused(&n, file_with_meta(&g, option, NULL), AMMPL_E_FORMAT, cases[k][1]);
+        free(f.bytes);
+        free(g.bytes);
+        nano_close(&n);
+    }
+}
+END_TEST
+
 /* What does not touch the tensors may be given beside the file, and goes into the next one; 0 gives nothing. */
 START_TEST(overridden)
 {
@@ -444,6 +462,7 @@ int main(void)
     tcase_add_loop_test(c, metadata, 0, CONTRACT);
     tcase_add_loop_test(c, inferred, 0, KINDS);
     tcase_add_test(c, contradictions);
+    tcase_add_test(c, gaps);
     tcase_add_test(c, overridden);
     tcase_add_loop_test(c, other_clips, 0, KINDS);
     tcase_add_test(c, dpt_of_fewer_classes);
