@@ -40,7 +40,7 @@ static ammpl_status bind(ammpl_prompt *p)
 static ammpl_status infer(ammpl_prompt *p, const ammpli_st *st)
 {
     const ammpli_st_tensor *ctx = ammpli_st_find(st, "ctx");
-    return ctx && ctx->rank == 2 ? ammpli_infer_int(p, AMMPL_OPT_N_CTX, ctx->shape[0]) : AMMPL_OK;
+    return ctx && ctx->rank == 2 ? ammpli_infer_int(p, st, AMMPL_OPT_N_CTX, 1, ctx->shape[0]) : AMMPL_OK;
 }
 
 static int32_t conditioning(const ammpl_prompt *p)
@@ -204,7 +204,8 @@ const ammpli_method ammpli_method_cocoop = {
     .name = "cocoop",
     .doc = "text context, and a small network that shifts it by what an image shows",
     .options = (const char *const[]){"n_ctx", "ctx_init", NULL},
-    .defaults = (const ammpli_default[]){{0}}, /* the table's are CoCoOp's: 10 epochs, batch 1, four words */
+    .defaults = /* the table's are CoCoOp's: 10 epochs, batch 1, four words */
+        (const ammpli_default[]){{AMMPLI_PUBLISHED, 0, "drop_last", "true"}, {0}},
     .define = define,
     .initialise = initialise,
     .bind = bind,

@@ -42,9 +42,8 @@ static ammpl_status infer(ammpl_prompt *p, const ammpli_st *st)
     if (ctx->rank == 3 && ctx->shape[0] != (int64_t)p->classes)
         return ammpli_fail(AMMPL_E_SHAPE, "%s: tensor ctx is of %lld classes, its metadata name %zu", ammpli_st_name(st),
                            (long long)ctx->shape[0], p->classes);
-    if (!ammpli_config_is_set(p->config, AMMPL_OPT_CLASS_SPECIFIC))
-        TRY(ammpli_config_set_int(p->config, AMMPL_OPT_CLASS_SPECIFIC, ctx->rank == 3));
-    return ammpli_infer_int(p, AMMPL_OPT_N_CTX, ctx->shape[ctx->rank - 2]);
+    TRY(ammpli_infer_text(p, st, AMMPL_OPT_CLASS_SPECIFIC, ctx->rank == 3 ? "true" : "false"));
+    return ammpli_infer_int(p, st, AMMPL_OPT_N_CTX, 1, ctx->shape[ctx->rank - 2]);
 }
 
 static bool can_rebind(const ammpl_prompt *p)
@@ -70,6 +69,7 @@ const ammpli_method ammpli_method_coop = {
     .defaults =
         (const ammpli_default[]){{AMMPLI_ANY_PROTOCOL, 0, "ctx_init", ""},
                                  {AMMPLI_ANY_PROTOCOL, 0, "batch", "32"},
+                                 {AMMPLI_PUBLISHED, 0, "drop_last", "true"}, /* Dassl's loader, methods.md 6.4 */
                                  {AMMPLI_ANY_PROTOCOL, 0, "epochs", "50"},
                                  {AMMPLI_FEW_SHOT, 2, "epochs", "100"},
                                  {AMMPLI_FEW_SHOT, 8, "epochs", "200"},

@@ -19,13 +19,18 @@ static ammpl_status add(ammpl_prompt *p, const char *stem, int64_t j, const char
     return ammpli_prompt_add(p, name, columns > 0 ? 2 : 1, (int64_t[]){rows, columns}, true, GROUP_VISUAL);
 }
 
+static ammpl_status top_k_range(const ammpl_prompt *p, int64_t K)
+{
+    return ammpli_fail(AMMPL_E_RANGE, "top_k = %lld: with %zu classes it takes 1 to %zu", (long long)K, p->classes, p->classes);
+}
+
 static ammpl_status top_k(ammpl_prompt *p)
 {
     int64_t C = (int64_t)p->classes, K = C < 10 ? C : 10;
-    if (ammpli_config_is_set(p->config, AMMPL_OPT_TOP_K))
+    if (ammpli_config_int(p->config, AMMPL_OPT_TOP_K) > 0)
         K = ammpli_config_int(p->config, AMMPL_OPT_TOP_K);
-    if (K < 1 || K > C)
-        return ammpli_fail(AMMPL_E_RANGE, "top_k = %lld: with %lld classes it takes 1 to %lld", (long long)K, (long long)C, (long long)C);
+    if (K > C && !p->from_file)
+        return top_k_range(p, K);
     return ammpli_config_set_int(p->config, AMMPL_OPT_TOP_K, K);
 }
 
@@ -115,12 +120,16 @@ static ammpl_status infer(ammpl_prompt *p, const ammpli_st *st)
 {
     const ammpli_st_tensor *ctx = ammpli_st_find(st, "ctx"), *visual = ammpli_st_find(st, "visual_ctx");
     const ammpli_st_tensor *cavpt = ammpli_st_find(st, "cavpt.ctx");
+    /* A prompt that was re-bound to fewer classes keeps its top_k, and so does its file; who gives one himself means it. */
+    const char *top = ammpli_st_meta(st, "top_k");
+    if (ammpli_config_int(p->config, AMMPL_OPT_TOP_K) > (int64_t)p->classes && !(top && strcmp(top, ammpli_config_text(p->config, "top_k")) == 0))
+        return top_k_range(p, ammpli_config_int(p->config, AMMPL_OPT_TOP_K));
     if (ctx && ctx->rank == 2)
-        TRY(ammpli_infer_int(p, AMMPL_OPT_N_CTX, ctx->shape[0]));
+        TRY(ammpli_infer_int(p, st, AMMPL_OPT_N_CTX, 1, ctx->shape[0]));
     if (visual && visual->rank == 3)
-        TRY(ammpli_infer_int(p, AMMPL_OPT_N_CTX_VISION, visual->shape[1]));
+        TRY(ammpli_infer_int(p, st, AMMPL_OPT_N_CTX_VISION, 1, visual->shape[1]));
     if (cavpt && cavpt->rank == 3)
-        TRY(ammpli_infer_int(p, AMMPL_OPT_BOTTOM_LIMIT, p->model->image.layers - cavpt->shape[0] + 1));
+        TRY(ammpli_infer_int(p, st, AMMPL_OPT_BOTTOM_LIMIT, 1, p->model->image.layers - cavpt->shape[0] + 1));
     return AMMPL_OK;
 }
 
@@ -141,6 +150,7 @@ const ammpli_method ammpli_method_dpt = {
                                          {AMMPLI_ANY_PROTOCOL, 0, "lr", "0.01"},
                                          {AMMPLI_ANY_PROTOCOL, 0, "warmup_epochs", "10"},
                                          {AMMPLI_ANY_PROTOCOL, 0, "batch", "32"},
+                                         {AMMPLI_PUBLISHED, 0, "drop_last", "true"},
                                          {AMMPLI_ANY_PROTOCOL, 0, "epochs", "60"}, /* as published for one shot */
                                          {AMMPLI_ANY_PROTOCOL, 2, "epochs", "100"},
                                          {0}},

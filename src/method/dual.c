@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- sides ---- */
@@ -312,10 +313,16 @@ void ammpli_layers_assemble(const ammpl_prompt *p, const char *stem, int64_t fro
     }
 }
 
+/* 0 stands for the method's own value where it can not be one itself. */
+static bool is_given(const ammpl_prompt *p, ammpl_option option, int64_t least)
+{
+    return ammpli_config_is_set(p->config, option) && (least == 0 || ammpli_config_int(p->config, option) > 0);
+}
+
 ammpl_status ammpli_depth(ammpl_prompt *p, ammpl_option option, int64_t own, int64_t least, int64_t layers, int64_t *depth)
 {
     *depth = own < layers ? own : layers;
-    if (ammpli_config_is_set(p->config, option))
+    if (is_given(p, option, least))
         *depth = ammpli_config_int(p->config, option);
     if (*depth < least || *depth > layers)
         return ammpli_fail(AMMPL_E_RANGE, "%s = %lld: this model takes %lld to %lld (the input layer counts as 1)",
@@ -325,15 +332,23 @@ ammpl_status ammpli_depth(ammpl_prompt *p, ammpl_option option, int64_t own, int
 
 int64_t ammpli_layers_in_file(const ammpli_st *st, const char *stem, int64_t from, int64_t *rows)
 {
-    char name[48];
-    int64_t n = 0;
-    for (const ammpli_st_tensor *t;; n++) {
-        layer_name(name, stem, from + n);
-        if (!(t = ammpli_st_find(st, name)))
-            return n;
-        if (n == 0 && t->rank == 2)
+    size_t length = strlen(stem);
+    int64_t layers = 0;
+    *rows = 0;
+    for (size_t i = 0; i < ammpli_st_count(st); i++) {
+        const ammpli_st_tensor *t = ammpli_st_at(st, i);
+        const char *digits = t->name + length + 1;
+        if (strncmp(t->name, stem, length) != 0 || t->name[length] != '.' || *digits < '0' || *digits > '9')
+            continue;
+        char *end;
+        int64_t layer = strtoll(digits, &end, 10);
+        if (*end || layer < from || layer > 1000000)
+            continue;
+        layers = layer - from >= layers ? layer - from + 1 : layers;
+        if (layer == from && t->rank == 2)
             *rows = t->shape[0];
     }
+    return layers;
 }
 
 ammpl_status ammpli_visual_count(ammpl_prompt *p, int64_t own, int64_t *V)
@@ -343,9 +358,28 @@ ammpl_status ammpli_visual_count(ammpl_prompt *p, int64_t own, int64_t *V)
     return ammpli_config_set_int(p->config, AMMPL_OPT_N_CTX_VISION, *V);
 }
 
-ammpl_status ammpli_infer_int(ammpl_prompt *p, ammpl_option option, int64_t value)
+static ammpl_status contradiction(const ammpl_prompt *p, const ammpli_st *st, ammpl_option option, const char *told)
 {
-    return ammpli_config_is_set(p->config, option) ? AMMPL_OK : ammpli_config_set_int(p->config, option, value);
+    const char *name = ammpli_option_by_id(option)->name;
+    return ammpli_fail(AMMPL_E_SHAPE, "%s: option %s = %s, but its tensors are those of %s = %s", ammpli_st_name(st), name,
+                       ammpli_config_text(p->config, name), name, told);
+}
+
+ammpl_status ammpli_infer_int(ammpl_prompt *p, const ammpli_st *st, ammpl_option option, int64_t least, int64_t value)
+{
+    char told[24];
+    if (!is_given(p, option, least))
+        return ammpli_config_set_int(p->config, option, value);
+    snprintf(told, sizeof told, "%lld", (long long)value);
+    return ammpli_config_int(p->config, option) == value ? AMMPL_OK : contradiction(p, st, option, told);
+}
+
+ammpl_status ammpli_infer_text(ammpl_prompt *p, const ammpli_st *st, ammpl_option option, const char *value)
+{
+    const char *name = ammpli_option_by_id(option)->name;
+    if (!ammpli_config_is_set(p->config, option))
+        return ammpli_config_set_text(p->config, name, value);
+    return strcmp(ammpli_config_text(p->config, name), value) == 0 ? AMMPL_OK : contradiction(p, st, option, value);
 }
 
 ammpl_status ammpli_infer_nothing(ammpl_prompt *p, const ammpli_st *st)

@@ -41,16 +41,19 @@ float *ammpli_layer_grad(const ammpl_prompt *p, float *const *grad, const char *
 /* Puts those tensors where they belong: sides->deep or visual_prompt [layer], and their gradients. */
 void ammpli_layers_assemble(const ammpl_prompt *p, const char *name, int64_t from, int64_t to, float *const *grad,
                             const float **value, float **gradient);
-/* How many layers have prompts: the option where it is set, else min(own, layers).  AMMPL_E_RANGE outside least..layers.  The
- * option then says so. */
+/* How many layers have prompts: the option where it is given (0 is nothing given, unless least is 0), else min(own, layers).
+ * AMMPL_E_RANGE outside least..layers.  The option then says so. */
 ammpl_status ammpli_depth(ammpl_prompt *p, ammpl_option option, int64_t own, int64_t least, int64_t layers, int64_t *depth);
-/* The number of tensors NAME.from, NAME.from+1, ... that a file has, and the rows of the first: for `infer`. */
+/* How many layers a file has tensors NAME.from, NAME.from+1, ... for, up to the last that is there, and the rows of the first: for
+ * `infer`. */
 int64_t ammpli_layers_in_file(const ammpli_st *st, const char *name, int64_t from, int64_t *rows);
 
 /* n_ctx_vision where it is set above 0, else `own`; the option then says so. */
 ammpl_status ammpli_visual_count(ammpl_prompt *p, int64_t own, int64_t *V);
-/* Sets an option that a file does not name. */
-ammpl_status ammpli_infer_int(ammpl_prompt *p, ammpl_option option, int64_t value);
+/* An option that a file's tensors tell: sets it where nobody gives it (0 is nothing given, unless least is 0); AMMPL_E_SHAPE where
+ * what is given says otherwise. */
+ammpl_status ammpli_infer_int(ammpl_prompt *p, const ammpli_st *st, ammpl_option option, int64_t least, int64_t value);
+ammpl_status ammpli_infer_text(ammpl_prompt *p, const ammpli_st *st, ammpl_option option, const char *value);
 
 /* For the method table: what most of these methods answer. */
 ammpl_status ammpli_infer_nothing(ammpl_prompt *p, const ammpli_st *st);

@@ -66,6 +66,8 @@ static const char *const prefixes[] = {"state_dict.", "prompt_learner.", "image_
 /* Fixed buffers, and CLIP's own weights in checkpoints of whole models. */
 static const char *const ignored[] = {"token_prefix", "token_suffix", "image_encoder.", "text_encoder.", "logit_scale", "dtype",
                                       "text_features", "ZS_image_encoder.", "clip_model."};
+/* But what a method learns inside of CLIP is another method's, if it is not this one's. */
+static const char *const never_ignored[] = {".VPT", ".ctx_learner.", ".extractor."};
 
 /* Is `name` the pattern?  *number: what stands for its '#'. */
 static bool matches(const char *pattern, const char *name, long *number)
@@ -104,6 +106,9 @@ static bool is_ignored(const char *name)
     for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0] - 1; i++)
         if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)
             name += strlen(prefixes[i]);
+    for (size_t i = 0; i < sizeof never_ignored / sizeof never_ignored[0]; i++)
+        if (strstr(name, never_ignored[i]))
+            return false;
     for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++)
         if (strncmp(name, ignored[i], strlen(ignored[i])) == 0)
             return true;
@@ -124,12 +129,19 @@ static ammpl_status take(const ammpli_st *st, const ammpli_st_tensor *from, cons
                          float **value)
 {
     char name[64];
+    if (t->rows && (from->rank != 3 || from->count == 0))
+        return ammpli_fail(AMMPL_E_SHAPE, "%s: tensor %s should have 3 axes: layers, tokens, width", ammpli_st_name(st), from->name);
     TRY(ammpli_st_read_f32(st, from, *value));
-    int64_t layers = t->rows && from->rank > 1 ? from->shape[0] : 1, each = layers > 0 ? from->count / layers : 0;
+    int64_t layers = t->rows ? from->shape[0] : 1, each = from->count / layers;
     for (int64_t i = 0; i < layers; i++) {
         our_name(t, t->rows ? (long)i : number, name);
-        TRY(ammpli_st_writer_add(w, name, AMMPL_DTYPE_F32, from->rank - (t->rows ? 1 : 0), from->shape + (t->rows ? 1 : 0),
-                                 *value + i * each));
+        ammpl_status status = ammpli_st_writer_add(w, name, AMMPL_DTYPE_F32, from->rank - (t->rows ? 1 : 0), from->shape + (t->rows ? 1 : 0),
+                                                   *value + i * each);
+        if (status == AMMPL_E_ARGUMENT) {
+            ammpli_clear_error();
+            return ammpli_fail(AMMPL_E_FORMAT, "%s: tensor %s is there twice, under several prefixes", ammpli_st_name(st), from->name);
+        }
+        TRY(status);
     }
     *value += from->count;
     return AMMPL_OK;
@@ -186,6 +198,7 @@ static ammpl_status import(const ammpl_model *m, const ammpli_method *method, co
             total += ammpli_st_at(st, i)->count;
     }
     ammpli_st_writer *w = NULL;
+    ammpli_st *converted = NULL;
     void *bytes = NULL;
     size_t size;
     float *value = ammpli_alloc(m->ctx, (size_t)total + 1, sizeof *value);
@@ -195,7 +208,10 @@ static ammpl_status import(const ammpl_model *m, const ammpli_method *method, co
     if (status >= 0)
         status = ammpli_st_writer_bytes(w, &bytes, &size);
     if (status >= 0)
-        status = ammpli_prompt_load_memory(m, bytes, size, cfg, out);
+        status = ammpli_st_open_memory(m->ctx, bytes, size, ammpli_st_name(st), &converted);
+    if (status >= 0)
+        status = ammpli_prompt_load(m, converted, cfg, out);
+    ammpli_st_close(converted);
     if (w)
         ammpli_st_writer_destroy(w);
     ammpli_free(m->ctx, bytes);

@@ -41,15 +41,15 @@ static ammpl_status bind(ammpl_prompt *p)
 
 static ammpl_status infer(ammpl_prompt *p, const ammpli_st *st)
 {
-    int64_t V = 2, rows;
+    int64_t V, rows, depth = ammpli_layers_in_file(st, "visual_ctx", 0, &V);
     const ammpli_st_tensor *ctx = ammpli_st_find(st, "ctx");
     if (ctx && ctx->rank == 2)
-        TRY(ammpli_infer_int(p, AMMPL_OPT_N_CTX, ctx->shape[0]));
-    TRY(ammpli_infer_int(p, AMMPL_OPT_DEPTH_TEXT, 1 + ammpli_layers_in_file(st, "text_ctx", 1, &rows)));
+        TRY(ammpli_infer_int(p, st, AMMPL_OPT_N_CTX, 1, ctx->shape[0]));
+    TRY(ammpli_infer_int(p, st, AMMPL_OPT_DEPTH_TEXT, 1, 1 + ammpli_layers_in_file(st, "text_ctx", 1, &rows)));
     if (text_only(p))
         return AMMPL_OK;
-    TRY(ammpli_infer_int(p, AMMPL_OPT_DEPTH_VISION, ammpli_layers_in_file(st, "visual_ctx", 0, &V)));
-    return ammpli_infer_int(p, AMMPL_OPT_N_CTX_VISION, V);
+    TRY(ammpli_infer_int(p, st, AMMPL_OPT_DEPTH_VISION, 0, depth));
+    return V > 0 ? ammpli_infer_int(p, st, AMMPL_OPT_N_CTX_VISION, 1, V) : AMMPL_OK;
 }
 
 static bool plain_images(const ammpl_prompt *p)
@@ -81,6 +81,7 @@ const ammpli_method ammpli_method_dlp = {
     .defaults = (const ammpli_default[]){{AMMPLI_ANY_PROTOCOL, 0, "lr", "0.0025"},
                                          {AMMPLI_ANY_PROTOCOL, 0, "epochs", "5"},
                                          {AMMPLI_ANY_PROTOCOL, 0, "batch", "4"},
+                                         {AMMPLI_PUBLISHED, 0, "drop_last", "true"},
                                          {AMMPLI_FEW_SHOT, 0, "epochs", "50"}, /* no original has this protocol: our choice */
                                          {0}},
     .define = define,
@@ -105,6 +106,7 @@ const ammpli_method ammpli_method_ivlp = {
     .defaults = (const ammpli_default[]){{AMMPLI_ANY_PROTOCOL, 0, "lr", "0.0035"},
                                          {AMMPLI_ANY_PROTOCOL, 0, "epochs", "5"},
                                          {AMMPLI_ANY_PROTOCOL, 0, "batch", "4"},
+                                         {AMMPLI_PUBLISHED, 0, "drop_last", "true"},
                                          {AMMPLI_FEW_SHOT, 0, "epochs", "50"}, /* our choice */
                                          {0}},
     .define = define,

@@ -51,8 +51,8 @@ static ammpl_status infer(ammpl_prompt *p, const ammpli_st *st)
     int64_t rows;
     const ammpli_st_tensor *ctx = ammpli_st_find(st, "ctx");
     if (ctx && ctx->rank == 2)
-        TRY(ammpli_infer_int(p, AMMPL_OPT_N_CTX, ctx->shape[0]));
-    return ammpli_infer_int(p, AMMPL_OPT_DEPTH, 1 + ammpli_layers_in_file(st, "text_ctx", 1, &rows));
+        TRY(ammpli_infer_int(p, st, AMMPL_OPT_N_CTX, 1, ctx->shape[0]));
+    return ammpli_infer_int(p, st, AMMPL_OPT_DEPTH, 1, 1 + ammpli_layers_in_file(st, "text_ctx", 1, &rows));
 }
 
 /* Layer j's text prompt T_j and its projection, values and gradients. */
@@ -131,6 +131,7 @@ const ammpli_method ammpli_method_maple = {
     .defaults = (const ammpli_default[]){{AMMPLI_ANY_PROTOCOL, 0, "lr", "0.0035"},
                                          {AMMPLI_ANY_PROTOCOL, 0, "epochs", "5"},
                                          {AMMPLI_ANY_PROTOCOL, 0, "batch", "4"},
+                                         {AMMPLI_PUBLISHED, 0, "drop_last", "true"},
                                          {AMMPLI_FEW_SHOT, 0, "epochs", "50"}, /* our choice */
                                          {AMMPLI_CROSS_DATASET, 0, "depth", "3"},
                                          {AMMPLI_CROSS_DATASET, 0, "lr", "0.0026"},

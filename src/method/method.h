@@ -38,7 +38,7 @@ typedef struct ammpli_group {
 } ammpli_group;
 
 /* Defaults of a method where they differ from the option table's: the last one that fits holds. */
-enum { AMMPLI_OWN = 1, AMMPLI_FEW_SHOT = 2, AMMPLI_BASE_TO_NOVEL = 4, AMMPLI_CROSS_DATASET = 8, AMMPLI_ANY_PROTOCOL = 15 };
+enum { AMMPLI_OWN = 1, AMMPLI_FEW_SHOT = 2, AMMPLI_BASE_TO_NOVEL = 4, AMMPLI_CROSS_DATASET = 8, AMMPLI_PUBLISHED = 14, AMMPLI_ANY_PROTOCOL = 15 };
 typedef struct ammpli_default {
     int32_t protocols; /* for these; 0 ends the list */
     int64_t shots;     /* and from so many images of a class on */
@@ -56,6 +56,7 @@ struct ammpl_prompt {
     ammpl_stream *stream;
     const ammpli_method *method;
     ammpl_config *config; /* the options in force; every saved one is set */
+    bool from_file;       /* not made, but read */
     uint64_t id;          /* unique in its context */
     uint64_t revision;    /* counts changes of values, classes and options: what caches are keyed by */
     uint64_t binding;     /* counts changes of classes */
@@ -81,7 +82,8 @@ struct ammpli_method {
     ammpl_status (*initialise)(const ammpl_prompt *p, const ammpli_tensor *t, uint64_t seed, float *value);
     /* Fills p->text for p's classes (called at creation and when classes are re-bound). */
     ammpl_status (*bind)(ammpl_prompt *p);
-    /* Sets the options that a file's metadata lacks and its tensors' shapes tell (contract.md). */
+    /* Sets the options that a file's metadata lack and its tensors' shapes tell (contract.md); AMMPL_E_SHAPE where one is given that
+     * contradicts them.  Called for the file's options, then again with those given beside it. */
     ammpl_status (*infer)(ammpl_prompt *p, const ammpli_st *st);
     int32_t (*conditioning)(const ammpl_prompt *p);
     bool (*can_rebind)(const ammpl_prompt *p);

@@ -308,7 +308,10 @@ static ammpl_status read_options(ammpl_prompt *p, const ammpli_st *st, const amm
         bool given = ammpli_config_is_set(cfg, ammpli_option_by_name(*name)->id);
         *changed |= given && strcmp(ammpli_config_text(cfg, *name), ammpli_config_text(p->config, *name)) != 0;
     }
-    return cfg ? ammpli_config_merge(p->config, cfg) : AMMPL_OK;
+    if (!cfg)
+        return AMMPL_OK;
+    TRY(ammpli_config_merge(p->config, cfg));
+    return p->method->infer(p, st); /* what was given besides may contradict the tensors */
 }
 
 ammpl_status ammpli_prompt_load(const ammpl_model *m, const ammpli_st *st, const ammpl_config *cfg, ammpl_prompt **out)
@@ -329,7 +332,8 @@ ammpl_status ammpli_prompt_load(const ammpl_model *m, const ammpli_st *st, const
     ammpl_prompt *p = NULL;
     ammpl_status status;
     TRY_GOTO(done, read_classes(m->ctx, st, &json, &names, &n));
-    TRY_GOTO(done, ammpli_prompt_new(m, method, names, n, cfg, &p));
+    TRY_GOTO(done, ammpli_prompt_new(m, method, names, n, NULL, &p)); /* a file is what it is under every protocol */
+    p->from_file = true;
     bool changed = false;
     TRY_GOTO(done, read_options(p, st, cfg, &changed));
     TRY_GOTO(done, method->define(p));

@@ -28,7 +28,7 @@ static ammpl_status define(ammpl_prompt *p)
     int64_t R = image_size(p), n = (30 * R + 112) / 224;
     bool frame = kind_is(p, "padding");
     n = n > 1 ? n : 1;
-    if (ammpli_config_is_set(p->config, AMMPL_OPT_PROMPT_SIZE))
+    if (ammpli_config_int(p->config, AMMPL_OPT_PROMPT_SIZE) > 0)
         n = ammpli_config_int(p->config, AMMPL_OPT_PROMPT_SIZE);
     if (n < 1 || (frame ? 2 * n >= R : n > R))
         return ammpli_fail(AMMPL_E_RANGE, "prompt_size = %lld: a %s of an image of %lld pixels takes 1 to %lld", (long long)n,
@@ -55,9 +55,9 @@ static ammpl_status infer(ammpl_prompt *p, const ammpli_st *st)
     if (!t || t->rank != 4)
         return ammpli_fail(AMMPL_E_FORMAT, "%s: a vp prompt needs a tensor patch, or pad_up, pad_down, pad_left and pad_right, of 4 axes",
                            ammpli_st_name(st));
-    if (!ammpli_config_is_set(p->config, AMMPL_OPT_KIND))
-        TRY(ammpli_config_set_string(p->config, AMMPL_OPT_KIND, patch ? "fixed_patch" : "padding"));
-    return ammpli_infer_int(p, AMMPL_OPT_PROMPT_SIZE, t->shape[2]);
+    if (!patch || kind_is(p, "padding")) /* a patch may be of either kind */
+        TRY(ammpli_infer_text(p, st, AMMPL_OPT_KIND, patch ? "fixed_patch" : "padding"));
+    return ammpli_infer_int(p, st, AMMPL_OPT_PROMPT_SIZE, 1, t->shape[2]);
 }
 
 /* Where a random patch lies: one place for all images of a step, and one for all of evaluation. */

@@ -30,11 +30,11 @@ static ammpl_status initialise(const ammpl_prompt *p, const ammpli_tensor *t, ui
 
 static ammpl_status infer(ammpl_prompt *p, const ammpli_st *st)
 {
-    int64_t V = 0, D = ammpli_layers_in_file(st, "visual_ctx", 0, &V);
+    int64_t V, D = ammpli_layers_in_file(st, "visual_ctx", 0, &V);
     if (D == 0)
         return ammpli_fail(AMMPL_E_FORMAT, "%s: a vpt prompt needs a tensor visual_ctx.0", ammpli_st_name(st));
-    TRY(ammpli_infer_int(p, AMMPL_OPT_DEPTH_VISION, D));
-    return ammpli_infer_int(p, AMMPL_OPT_N_CTX_VISION, V);
+    TRY(ammpli_infer_int(p, st, AMMPL_OPT_DEPTH_VISION, 1, D));
+    return V > 0 ? ammpli_infer_int(p, st, AMMPL_OPT_N_CTX_VISION, 1, V) : AMMPL_OK;
 }
 
 static ammpl_status assemble(ammpl_session *s, const ammpl_prompt *p, const ammpl_batch *batch, float *const *grad, ammpli_sides *d)
@@ -57,6 +57,7 @@ const ammpli_method ammpli_method_vpt = {
         (const ammpli_default[]){{AMMPLI_ANY_PROTOCOL, 0, "lr", "0.0025"},
                                  {AMMPLI_ANY_PROTOCOL, 0, "epochs", "5"},
                                  {AMMPLI_ANY_PROTOCOL, 0, "batch", "4"},
+                                 {AMMPLI_PUBLISHED, 0, "drop_last", "true"},
                                  {AMMPLI_FEW_SHOT, 0, "variant", "dpt"},
                                  {AMMPLI_FEW_SHOT, 0, "lr", "0.01"},
                                  {AMMPLI_FEW_SHOT, 0, "epochs", "100"},

@@ -16,7 +16,7 @@ typedef struct edit_tensor {
 
 typedef struct edit_model {
     size_t n;
-    edit_tensor tensor[128];
+    edit_tensor tensor[512];
 } edit_model;
 
 /* A whole file in memory (malloc), NUL added. */

@@ -1,106 +1,10 @@
 /* test_prompt_file.c - prompt files: what is in them, ways there and back, and everything that is refused. */
-#include "train/nano.h"
+#include "prompt_editor.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* ---- editing a file's bytes ---- */
-
-typedef struct file {
-    char *bytes;
-    size_t size;
-} file;
-
-static uint64_t header_length(const char *bytes)
-{
-    uint64_t n = 0;
-    for (int i = 7; i >= 0; i--)
-        n = n << 8 | (unsigned char)bytes[i];
-    return n;
-}
-
-static json_t *header_of(const file *f)
-{
-    json_t *header = json_loadb(f->bytes + 8, header_length(f->bytes), 0, NULL);
-    ck_assert(json_is_object(header));
-    return header;
-}
-
-/* The same tensors' bytes under another header (taken over). */
-static file with_header(const file *f, json_t *header)
-{
-    char *text = json_dumps(header, JSON_COMPACT);
-    json_decref(header);
-    size_t n = strlen(text), data = f->size - 8 - header_length(f->bytes);
-    file out = {malloc(8 + n + data), 8 + n + data};
-    for (int i = 0; i < 8; i++)
-        out.bytes[i] = (char)(n >> (8 * i) & 255);
-    memcpy(out.bytes + 8, text, n);
-    memcpy(out.bytes + 8 + n, f->bytes + f->size - data, data);
-    free(text);
-    return out;
-}
-
-/* Metadata `key` set to value, or removed where it is NULL. */
-static file with_meta(const file *f, const char *key, const char *value)
-{
-    json_t *header = header_of(f), *meta = json_object_get(header, "__metadata__");
-    if (value)
-        json_object_set_new(meta, key, json_string(value));
-    else
-        ck_assert_msg(json_object_del(meta, key) == 0, "there is no metadata %s to remove", key);
-    return with_header(f, header);
-}
-
-/* A tensor's shape, by text ("[2,3]"). */
-static file with_shape(const file *f, const char *tensor, const char *shape)
-{
-    json_t *header = header_of(f), *t = json_object_get(header, tensor);
-    ck_assert_msg(t != NULL, "%s", tensor);
-    json_object_set_new(t, "shape", json_loads(shape, 0, NULL));
-    return with_header(f, header);
-}
-
-static file renamed(const file *f, const char *tensor, const char *name)
-{
-    json_t *header = header_of(f), *t = json_object_get(header, tensor);
-    ck_assert_msg(t != NULL, "%s", tensor);
-    json_object_set(header, name, t);
-    json_object_del(header, tensor);
-    return with_header(f, header);
-}
-
-static file bytes_of(const ammpl_prompt *p)
-{
-    file f;
-    f.bytes = nano_bytes(p, &f.size);
-    return f;
-}
-
-/* Takes the file's bytes over. */
-static void refused(const nano *n, file f, ammpl_status status, const char *word)
-{
-    ammpl_prompt *p = n->prompt;
-    ck_status(ammpli_prompt_load_memory(n->model, f.bytes, f.size, NULL, &p), status, word);
-    ck_assert_ptr_null(p);
-    ammpl_config *nothing_set; /* as programs pass it: no reason to accept more */
-    ck_ok(ammpli_config_create(n->ctx, &nothing_set));
-    ck_status(ammpli_prompt_load_memory(n->model, f.bytes, f.size, nothing_set, &p), status, word);
-    ck_assert_ptr_null(p);
-    ammpli_config_destroy(nothing_set);
-    free(f.bytes);
-}
-
-static ammpl_prompt *accepted(const nano *n, file f)
-{
-    ammpl_prompt *p;
-    ck_ok(ammpli_prompt_load_memory(n->model, f.bytes, f.size, NULL, &p));
-    free(f.bytes);
-    return p;
-}
 
 /* ---- there and back ---- */
 
@@ -118,7 +22,7 @@ START_TEST(round_trip)
     nano_open(&n, variants[_i]);
     nano_trainer(&n);
     nano_steps(&n, 3);
-    file f = bytes_of(n.prompt);
+    file f = file_of(n.prompt);
     ck_ok(ammpli_prompt_save_file(n.prompt, path, false));
     void *data;
     size_t size;
@@ -160,7 +64,7 @@ START_TEST(zero_shot_round_trip)
     ck_ok(ammpli_config_create(n.ctx, &cfg));
     ck_ok(ammpli_config_set_string(cfg, AMMPL_OPT_TEMPLATE, "the {} photo"));
     ck_ok(ammpli_prompt_create(n.model, AMMPL_METHOD_ZEROSHOT, nano_names, NANO_CLASSES, cfg, &p));
-    ammpl_prompt *q = accepted(&n, bytes_of(p));
+    ammpl_prompt *q = file_accepted(&n, file_of(p));
     ck_assert(nano_same(p, q));
     float *x = nano_logits(&n, p), *y = nano_logits(&n, q);
     ck_assert(memcmp(x, y, NANO_IMAGES * NANO_CLASSES * sizeof *x) == 0);
@@ -192,8 +96,8 @@ START_TEST(metadata)
     enum { KEYS = sizeof expected / sizeof expected[0], TENSORS = sizeof tensors / sizeof tensors[0] };
     nano n;
     nano_open(&n, options);
-    file f = bytes_of(n.prompt);
-    json_t *header = header_of(&f), *meta = json_object_get(header, "__metadata__");
+    file f = file_of(n.prompt);
+    json_t *header = file_header(&f), *meta = json_object_get(header, "__metadata__");
     for (size_t i = 0; i < KEYS; i++) {
         const char *value = json_string_value(json_object_get(meta, expected[i][0]));
         ck_assert_msg(value && strcmp(value, expected[i][1]) == 0, "%s = %s, expected %s", expected[i][0], value, expected[i][1]);
@@ -225,7 +129,7 @@ START_TEST(existing_files)
     strcpy(path, test_temp("prompt"));
     nano_open(&n, NULL);
     ck_ok(ammpli_prompt_save_file(n.prompt, path, false));
-    file before = bytes_of(n.prompt);
+    file before = file_of(n.prompt);
     nano_trainer(&n);
     nano_steps(&n, 1);
     ck_status(ammpli_prompt_save_file(n.prompt, path, false), AMMPL_E_EXISTS, path);
@@ -308,7 +212,7 @@ START_TEST(other_clips)
     static const char *const same[] = {"nano-hf", "nano-f16", "nano-bf16"};
     nano n;
     nano_open(&n, NULL);
-    file f = bytes_of(n.prompt), free_of = with_meta(&f, "probe", NULL);
+    file f = file_of(n.prompt), free_of = file_with_meta(&f, "probe", NULL);
     ammpl_prompt *p;
     for (size_t i = 0; i < 3; i++) { /* the same CLIP under other names and in other types */
         ammpl_model *m = load_model(&n, same[i]);
@@ -372,11 +276,11 @@ START_TEST(wrong_metadata)
         {"shift", "scalar", AMMPL_E_SHAPE, "image_to_text.linear2"}};
     nano n;
     nano_open(&n, NULL);
-    file f = bytes_of(n.prompt);
+    file f = file_of(n.prompt);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        refused(&n, with_meta(&f, cases[i].key, cases[i].value), cases[i].status, cases[i].word);
-    ammpli_prompt_release(accepted(&n, with_meta(&f, "version", NULL)));
-    ammpli_prompt_release(accepted(&n, with_meta(&f, "something_else", "1"))); /* notes of others are nobody's business */
+        file_refused(&n, file_with_meta(&f, cases[i].key, cases[i].value), cases[i].status, cases[i].word);
+    ammpli_prompt_release(file_accepted(&n, file_with_meta(&f, "version", NULL)));
+    ammpli_prompt_release(file_accepted(&n, file_with_meta(&f, "something_else", "1"))); /* notes of others are nobody's business */
     free(f.bytes);
     nano_close(&n);
 }
@@ -387,21 +291,21 @@ START_TEST(wrong_tensors)
     static const char *const per_class[] = {"scope", "class", NULL};
     nano n;
     nano_open(&n, NULL);
-    file f = bytes_of(n.prompt);
-    refused(&n, with_shape(&f, "ctx", "[2,36]"), AMMPL_E_SHAPE, "ctx");
-    refused(&n, with_shape(&f, "ctx", "[72]"), AMMPL_E_FORMAT, "ctx");
-    refused(&n, with_shape(&f, "mask_prob", "[9]"), AMMPL_E_SHAPE, "mask_prob");
-    refused(&n, with_shape(&f, "mask_prob", "[1,9]"), AMMPL_E_SHAPE, "mask_prob");
-    refused(&n, with_shape(&f, "padding", "[5,5,3]"), AMMPL_E_SHAPE, "padding");
-    refused(&n, with_shape(&f, "text_to_image.linear1.weight", "[2,11]"), AMMPL_E_SHAPE, "text_to_image.linear1.weight");
-    refused(&n, with_shape(&f, "image_to_text.linear2.bias", "[18,1]"), AMMPL_E_SHAPE, "image_to_text.linear2.bias");
-    refused(&n, with_shape(&f, "padding", "[3,5,6]"), AMMPL_E_FORMAT, "padding"); /* not its bytes */
-    refused(&n, renamed(&f, "padding", "pudding"), AMMPL_E_FORMAT, "padding is missing");
-    refused(&n, renamed(&f, "ctx", "context"), AMMPL_E_FORMAT, "ctx");
+    file f = file_of(n.prompt);
+    file_refused(&n, file_with_shape(&f, "ctx", "[2,36]"), AMMPL_E_SHAPE, "ctx");
+    file_refused(&n, file_with_shape(&f, "ctx", "[72]"), AMMPL_E_FORMAT, "ctx");
+    file_refused(&n, file_with_shape(&f, "mask_prob", "[9]"), AMMPL_E_SHAPE, "mask_prob");
+    file_refused(&n, file_with_shape(&f, "mask_prob", "[1,9]"), AMMPL_E_SHAPE, "mask_prob");
+    file_refused(&n, file_with_shape(&f, "padding", "[5,5,3]"), AMMPL_E_SHAPE, "padding");
+    file_refused(&n, file_with_shape(&f, "text_to_image.linear1.weight", "[2,11]"), AMMPL_E_SHAPE, "text_to_image.linear1.weight");
+    file_refused(&n, file_with_shape(&f, "image_to_text.linear2.bias", "[18,1]"), AMMPL_E_SHAPE, "image_to_text.linear2.bias");
+    file_refused(&n, file_with_shape(&f, "padding", "[3,5,6]"), AMMPL_E_FORMAT, "padding"); /* not its bytes */
+    file_refused(&n, file_renamed(&f, "padding", "pudding"), AMMPL_E_FORMAT, "padding is missing");
+    file_refused(&n, file_renamed(&f, "ctx", "context"), AMMPL_E_FORMAT, "ctx");
     /* NaN and infinity, in every tensor */
-    size_t data = 8 + header_length(f.bytes);
+    size_t data = 8 + file_header_length(f.bytes);
     static const uint32_t bad[] = {0x7fc00000, 0x7f800000, 0xff800000};
-    json_t *header = header_of(&f), *t;
+    json_t *header = file_header(&f), *t;
     const char *name;
     json_object_foreach(header, name, t) {
         if (strcmp(name, "__metadata__") == 0)
@@ -412,7 +316,7 @@ START_TEST(wrong_tensors)
             file g = {malloc(f.size), f.size};
             memcpy(g.bytes, f.bytes, f.size);
             memcpy(g.bytes + data + end - 4, &bad[k], 4);
-            refused(&n, g, AMMPL_E_NUMERIC, name);
+            file_refused(&n, g, AMMPL_E_NUMERIC, name);
         }
     }
     json_decref(header);
@@ -420,10 +324,10 @@ START_TEST(wrong_tensors)
     nano_close(&n);
     /* class scope: as many slices as classes */
     nano_open(&n, per_class);
-    f = bytes_of(n.prompt);
-    refused(&n, with_meta(&f, "classes", "[\"cat\",\"bird\"]"), AMMPL_E_SHAPE, "ctx");
-    refused(&n, with_meta(&f, "classes", "[\"cat\",\"bird\",\"ox\",\"fox\"]"), AMMPL_E_SHAPE, "ctx");
-    refused(&n, with_meta(&f, "scope", "shared"), AMMPL_E_SHAPE, "ctx");
+    f = file_of(n.prompt);
+    file_refused(&n, file_with_meta(&f, "classes", "[\"cat\",\"bird\"]"), AMMPL_E_SHAPE, "ctx");
+    file_refused(&n, file_with_meta(&f, "classes", "[\"cat\",\"bird\",\"ox\",\"fox\"]"), AMMPL_E_SHAPE, "ctx");
+    file_refused(&n, file_with_meta(&f, "scope", "shared"), AMMPL_E_SHAPE, "ctx");
     free(f.bytes);
     nano_close(&n);
 }
@@ -431,31 +335,15 @@ END_TEST
 
 /* ---- damage ---- */
 
-/* Loads bytes that may be anything: a prompt, or a status with a sentence. */
-static bool survives(const nano *n, const char *bytes, size_t size)
-{
-    char *exact = malloc(size ? size : 1); /* so that a read past the end is seen */
-    memcpy(exact, bytes, size);
-    ammpl_prompt *p = NULL;
-    ammpli_clear_error();
-    ammpl_status status = ammpli_prompt_load_memory(n->model, exact, size, NULL, &p);
-    ck_assert((status == AMMPL_OK) == (p != NULL));
-    ck_assert(status == AMMPL_OK || strlen(ammpli_error_text()) > 10);
-    ck_assert_msg(status != AMMPL_E_INTERNAL && status != AMMPL_E_MEMORY, "%d: %s", (int)status, ammpli_error_text());
-    ammpli_prompt_release(p);
-    free(exact);
-    return status == AMMPL_OK;
-}
-
 START_TEST(truncated)
 {
     nano n;
     nano_open(&n, variants[_i]);
-    file f = bytes_of(n.prompt);
-    size_t header = 8 + header_length(f.bytes);
+    file f = file_of(n.prompt);
+    size_t header = 8 + file_header_length(f.bytes);
     for (size_t size = 0; size < f.size; size += size < header + 64 || size + 64 > f.size ? 1 : 61)
-        ck_assert_msg(!survives(&n, f.bytes, size), "cut to %zu of %zu bytes it still loads", size, f.size);
-    ck_assert(survives(&n, f.bytes, f.size));
+        ck_assert_msg(!file_survives(&n, f.bytes, size), "cut to %zu of %zu bytes it still loads", size, f.size);
+    ck_assert(file_survives(&n, f.bytes, f.size));
     free(f.bytes);
     nano_close(&n);
 }
@@ -467,21 +355,21 @@ START_TEST(flipped)
     static const unsigned char flips[] = {1, 2, 4, 8, 16, 32, 64, 128, 255};
     nano n;
     nano_open(&n, variants[_i]);
-    file f = bytes_of(n.prompt);
-    size_t header = 8 + header_length(f.bytes), refusals = 0;
+    file f = file_of(n.prompt);
+    size_t header = 8 + file_header_length(f.bytes), refusals = 0;
     for (size_t at = 0; at < header; at++)
         for (size_t k = 0; k < sizeof flips; k++) {
             f.bytes[at] = (char)(f.bytes[at] ^ flips[k]);
-            refusals += !survives(&n, f.bytes, f.size);
+            refusals += !file_survives(&n, f.bytes, f.size);
             f.bytes[at] = (char)(f.bytes[at] ^ flips[k]);
         }
     ck_assert_msg(refusals > 5 * header, "only %zu of %zu damaged headers were refused", refusals, 9 * header);
     for (size_t at = header; at < f.size; at += 37) {
         f.bytes[at] = (char)~f.bytes[at];
-        survives(&n, f.bytes, f.size);
+        file_survives(&n, f.bytes, f.size);
         f.bytes[at] = (char)~f.bytes[at];
     }
-    ck_assert(survives(&n, f.bytes, f.size));
+    ck_assert(file_survives(&n, f.bytes, f.size));
     free(f.bytes);
     nano_close(&n);
 }
@@ -498,21 +386,21 @@ START_TEST(inferred)
                                           {"mask", "off", "padding", "off", "interaction", "off", NULL}};
     nano n;
     nano_open(&n, made[_i]);
-    file f = bytes_of(n.prompt), g = f;
+    file f = file_of(n.prompt), g = f;
     for (size_t i = 0; i < 6; i++) {
-        ammpl_prompt *p = accepted(&n, with_meta(&f, told_by_shapes[i], NULL)); /* one is missing */
+        ammpl_prompt *p = file_accepted(&n, file_with_meta(&f, told_by_shapes[i], NULL)); /* one is missing */
         ck_assert_str_eq(ammpli_config_text(p->config, told_by_shapes[i]), ammpli_config_text(n.prompt->config, told_by_shapes[i]));
         ck_assert(nano_same(p, n.prompt));
         ammpli_prompt_release(p);
-        file next = with_meta(&g, told_by_shapes[i], NULL);
+        file next = file_with_meta(&g, told_by_shapes[i], NULL);
         if (i)
             free(g.bytes);
         g = next;
     }
-    ammpl_prompt *p = accepted(&n, g); /* all are missing */
+    ammpl_prompt *p = file_accepted(&n, g); /* all are missing */
     ck_assert(nano_same(p, n.prompt));
     ammpli_prompt_release(p);
-    p = accepted(&n, with_meta(&f, "evaluation", NULL));
+    p = file_accepted(&n, file_with_meta(&f, "evaluation", NULL));
     ck_assert_str_eq(ammpli_config_text(p->config, "evaluation"), "expected");
     ammpli_prompt_release(p);
     free(f.bytes);
@@ -528,7 +416,7 @@ START_TEST(carried_along)
     nano_trainer(&n);
     nano_steps(&n, 3);
     ammpl_prompt *full = n.prompt, *p, *q;
-    file f = bytes_of(full), without = with_meta(&f, "mask", "false");
+    file f = file_of(full), without = file_with_meta(&f, "mask", "false");
     ck_ok(ammpli_prompt_load_memory(n.model, without.bytes, without.size, NULL, &p));
     free(without.bytes);
     ck_assert_uint_eq(p->tensors, full->tensors);
@@ -540,7 +428,7 @@ START_TEST(carried_along)
     memcpy(ctx, ammpli_prompt_find(p, "ctx")->value, sizeof ctx);
     ck_ok(ammpli_train(n.session, p, n.data, n.cfg, NULL, NULL));
     ck_assert(memcmp(ctx, ammpli_prompt_find(p, "ctx")->value, sizeof ctx) != 0);
-    q = accepted(&n, bytes_of(p));
+    q = file_accepted(&n, file_of(p));
     static const char *const kept[] = {"mask_prob", "padding", "text_to_image.linear1.bias", "text_to_image.linear2.weight"};
     for (size_t i = 0; i < 4; i++) {
         const ammpli_tensor *x = ammpli_prompt_find(full, kept[i]), *y = ammpli_prompt_find(q, kept[i]);
@@ -554,7 +442,7 @@ START_TEST(carried_along)
     ck_ok(ammpli_prompt_add(full, "of.somebody.else", 2, shape, false, 0));
     static const float values[6] = {1, 2, 3, 4, 5, -6};
     ck_ok(ammpli_prompt_write(full, full->tensors - 1, values));
-    p = accepted(&n, bytes_of(full));
+    p = file_accepted(&n, file_of(full));
     ck_assert(nano_same(p, full));
     const ammpli_tensor *t = ammpli_prompt_find(p, "of.somebody.else");
     ck_assert(t && !t->trainable && t->rank == 2 && memcmp(t->value, values, sizeof values) == 0);
@@ -580,13 +468,13 @@ START_TEST(overridden)
                                            {"draws", "image"}, {"candidates", "2"}, {"lr_mask", "3"}, {"mask", "false"}};
     nano n;
     nano_open(&n, NULL);
-    file f = bytes_of(n.prompt);
+    file f = file_of(n.prompt);
     ammpl_prompt *p;
     for (size_t i = 0; i < sizeof other / sizeof other[0]; i++) {
         ck_assert_str_ne(ammpli_config_text(n.prompt->config, other[i][0]), other[i][1]);
         ck_ok(load_with(&n, &f, other[i][0], other[i][1], &p));
         ck_assert_str_eq(ammpli_config_text(p->config, other[i][0]), other[i][1]);
-        ammpl_prompt *q = accepted(&n, bytes_of(p)); /* and goes into the next file */
+        ammpl_prompt *q = file_accepted(&n, file_of(p)); /* and goes into the next file */
         ck_assert_str_eq(ammpli_config_text(q->config, other[i][0]), other[i][1]);
         ammpli_prompt_release(q);
         ammpli_prompt_release(p);
