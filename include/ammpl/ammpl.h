@@ -768,8 +768,8 @@ AMMPL_API ammpl_status ammpl_tape_plan(const ammpl_model *m, int32_t tower, size
 /* Begin a pass; the one before is gone.  When a begin, insert, run, finish or backward fails for want of memory or with NUMERIC,
  * so is this one, and only begin is left (else AMMPL_E_STATE).  Errors: STATE (the tower was not loaded), RANGE (a length or slots
  * outside a sequence, one longer than the model's context, no such block), MEMORY.  [S] */
-AMMPL_API ammpl_status ammpl_tape_begin_text(ammpl_tape *t, const ammpl_text_input *in);
-AMMPL_API ammpl_status ammpl_tape_begin_image(ammpl_tape *t, const ammpl_image_input *in);                        /* [S] */
+AMMPL_API ammpl_status ammpl_tape_begin_text(ammpl_tape *t, const ammpl_text_input *input);
+AMMPL_API ammpl_status ammpl_tape_begin_image(ammpl_tape *t, const ammpl_image_input *input);                        /* [S] */
 /* From block `block` (0-based, not yet run) on, the slots hold `count` prompt tokens in place of what stood there: prompt
  * [count, D] for all sequences, or [n, count, D] with per_sequence = 1, without positions.  Text: count is the begin's `slots`.
  * Images: any count behind the patches, 0 = no slots (prompt may be NULL).  before_ln = 1 (block 0 of pixels): ln_pre acts on

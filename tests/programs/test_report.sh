@@ -7,7 +7,7 @@ check "the same line twice counts once" cmp out "$root/tests/evaluate/tables.md"
 
 pictures
 succeeds "a run with a report" ammpl-evaluate --protocol few-shot --model "$model" --data pictures/base --method zeroshot,ammpl --shots 1,2 \
-    --seeds 1,2 --epochs 4 --batch 2 --lr 0.05 --out few.jsonl --report page
+    --seeds 1,2 --epochs 4 --batch 2 --lr 0.05 --out reported.jsonl --report page
 check "a page" test -s page/index.html
 check "with the tables" sh -c 'grep -q "<caption>few-shot on base, accuracy in % by shots</caption>" page/index.html'
 check "that needs no other file" sh -c '! grep -Eo "(src|href)=\"[^\"]{5}" page/index.html | grep -v "\"data:"'
@@ -22,7 +22,7 @@ fi
 check "masks over training: prompts of four moments" test "$(ls page/masks/few-shot-base | wc -l)" -eq 4
 check "drawn by ammpl-mask, as PNG and SVG" sh -c 'head -c 4 page/masks-few-shot-base.png | grep -q PNG && grep -q "^<svg .*data:image/png;base64" page/masks-few-shot-base.svg'
 check "and on the page" grep -q 'src="data:image/png' page/index.html
-succeeds "the page again, from the results alone" ammpl-evaluate few.jsonl --report page
+succeeds "the page again, from the results alone" ammpl-evaluate reported.jsonl --report page
 check "has the masks still" grep -q 'src="data:image/png' page/index.html
 
 # Without gnuplot data and scripts are left, and that is said.

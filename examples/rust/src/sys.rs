@@ -448,8 +448,8 @@ extern "C" {
     pub fn ammpl_tape_create(m: *const ammpl_model, cfg: *const ammpl_config, out: *mut *mut ammpl_tape) -> ammpl_status;
     pub fn ammpl_tape_destroy(t: *mut ammpl_tape);
     pub fn ammpl_tape_plan(m: *const ammpl_model, tower: i32, n: usize, rows: usize, record: i32, bytes: *mut u64) -> ammpl_status;
-    pub fn ammpl_tape_begin_text(t: *mut ammpl_tape, in: *const ammpl_text_input) -> ammpl_status;
-    pub fn ammpl_tape_begin_image(t: *mut ammpl_tape, in: *const ammpl_image_input) -> ammpl_status;
+    pub fn ammpl_tape_begin_text(t: *mut ammpl_tape, input: *const ammpl_text_input) -> ammpl_status;
+    pub fn ammpl_tape_begin_image(t: *mut ammpl_tape, input: *const ammpl_image_input) -> ammpl_status;
     pub fn ammpl_tape_insert(t: *mut ammpl_tape, block: i32, prompt: *const f32, count: usize, per_sequence: i32, before_ln: i32) -> ammpl_status;
     pub fn ammpl_tape_run(t: *mut ammpl_tape, block: i32) -> ammpl_status;
     pub fn ammpl_tape_tokens(t: *mut ammpl_tape, out: *mut f32, cap: usize) -> ammpl_status;
