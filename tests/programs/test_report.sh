@@ -30,7 +30,7 @@ mkdir tools
 for tool in ammpl-evaluate ammpl-mask; do
     ln -s "$bin/$tool" tools/$tool
 done
-succeeds "without gnuplot" env PATH="$temp/tools" ammpl-evaluate few.jsonl --report bare
+succeeds "without gnuplot" env PATH="$temp/tools" ammpl-evaluate reported.jsonl --report bare
 check "that is said" grep -q 'there is no gnuplot.*cd bare && gnuplot' err
 check "on the page, too" grep -q 'there was no gnuplot' bare/index.html
 check "scripts and data are there" test -s bare/few-shot-shots.gp -a -s bare/few-shot-shots.dat -a -s bare/few-shot-training.gp
@@ -39,4 +39,4 @@ if command -v gnuplot >/dev/null; then
     check "they draw elsewhere" sh -c 'cd bare && gnuplot few-shot-shots.gp && [ -s few-shot-shots.svg ] && [ -s few-shot-shots.png ]'
 fi
 touch file
-fails 1 'file: cannot be made a folder' "a report where a file is" ammpl-evaluate few.jsonl --report file --quiet --metric accuracy --json
+fails 1 'file: cannot be made a folder' "a report where a file is" ammpl-evaluate reported.jsonl --report file --quiet --metric accuracy --json
