@@ -753,8 +753,9 @@ AMMPL_API ammpl_status ammpl_train(ammpl_session *s, ammpl_prompt *p, const ammp
  * Arrays are the caller's, in host memory; a call has copied what it needs when it returns.  Bits do not depend on the number
  * of threads, nor a sequence's on the others.  l and W are the towers' widths (D for either), F their MLPs' hidden widths.
  * COST: a row costs 8 D D + 4 D F operations in each block, and attention 4 D for each row it looks at; the way back about the
- * same again and an eighth.  In the last block only rows that are read go behind attention, in the others not those of slots
- * that the next insert takes.  Memory, where recorded, is 5 D + F floats for each row and block, until the next begin.
+ * same again and an eighth.  A text's prefix is encoded once for all sequences, until an insert gives places in it other tokens
+ * for each.  In the last block only rows that are read go behind attention, in the others not those of slots that the next
+ * insert takes.  Memory, where recorded, is 5 D + F floats for each row and block, until the next begin.
  */
 
 /* A tape on a model.  AMMPL_OPT_MEMORY_LIMIT of cfg (may be NULL; 0 = no limit) bounds what ammpl_tape_plan counts: a begin or
@@ -762,7 +763,8 @@ AMMPL_API ammpl_status ammpl_train(ammpl_session *s, ammpl_prompt *p, const ammp
 AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_tape_create(const ammpl_model *m, const ammpl_config *cfg, ammpl_tape **out);
 /* NULL accepted.  [S] */
 AMMPL_API void ammpl_tape_destroy(ammpl_tape *t);
-/* Bytes that n sequences of so many rows (images: 1 + P + slots) take in AMMPL_TOWER_* with AMMPL_RECORD_*.  [R] */
+/* Bytes that n sequences of so many rows (images: 1 + P + slots; the prefix of a text is one more sequence) take in AMMPL_TOWER_*
+ * with AMMPL_RECORD_*.  [R] */
 AMMPL_API ammpl_status ammpl_tape_plan(const ammpl_model *m, int32_t tower, size_t n, size_t rows, int32_t record,
                                        uint64_t *bytes);
 /* Begin a pass; the one before is gone.  When a begin, insert, run, finish or backward fails for want of memory or with NUMERIC,

@@ -77,76 +77,114 @@ ammpl_status ammpli_tape_plan(const ammpl_model *m, int32_t which, int64_t n, in
     return AMMPL_OK;
 }
 
-/* The pass fits the limit with sequences of so many rows. */
+/* So many rows in all fit the limit. */
 static ammpl_status check_memory(const ammpl_tape *t, int64_t rows)
 {
-    uint64_t need = 0;
-    TRY(ammpli_tape_plan(t->model, t->tower == &t->model->text ? AMMPL_TOWER_TEXT : AMMPL_TOWER_IMAGE, t->n, rows, t->record, &need));
+    uint64_t need = ammpli_pass_bytes(t->tower, rows, t->record != AMMPL_RECORD_NONE), each = need / (uint64_t)t->n;
+    if (rows > INT32_MAX)
+        return ammpli_fail(AMMPL_E_MEMORY, "%lld rows in one pass are more than can be counted; begin with fewer sequences", (long long)rows);
     if (t->limit > 0 && need > (uint64_t)t->limit)
-        return ammpli_fail(AMMPL_E_MEMORY,
-                           "%lld sequences of %lld rows take %llu bytes, memory_limit is %lld: begin with at most %lld at once",
+        return ammpli_fail(AMMPL_E_MEMORY, "%lld sequences of %lld rows in all take %llu bytes, memory_limit is %lld: begin with at most %lld at once",
                            (long long)t->n, (long long)rows, (unsigned long long)need, (long long)t->limit,
-                           (long long)((uint64_t)t->limit / (need / (uint64_t)t->n)));
+                           (long long)((uint64_t)t->limit / each));
     return AMMPL_OK;
 }
 
 /* ---- layouts ---- */
 
-/* Sequence i: prefix and rows one behind the other, without gaps between sequences. */
-static ammpl_status text_layout(ammpl_tape *t, bool own, ammpli_pass *out)
+/* Rows of a text pass whose prefix is a sequence of its own, or stands before every sequence. */
+static int64_t text_rows_of(const ammpl_tape *t, bool shared)
 {
-    int64_t n = t->n, V = t->V, T = n * t->S, longest = 0;
-    for (int64_t i = 0; i < n; i++) {
-        T += t->length[i];
-        longest = t->length[i] > longest ? t->length[i] : longest;
+    int64_t rows = shared ? t->S : t->n * t->S;
+    for (int64_t i = 0; i < t->n; i++)
+        rows += t->length[i];
+    return rows;
+}
+
+/* Index arrays of a text layout, in host memory, while they are written. */
+typedef struct text_writer {
+    int32_t *slot, *token, *other, *came;
+    int64_t slots, others, row;
+} text_writer;
+
+/* Places from..to-1 of a sequence: `before` is the row that place `from` had in the layout before, `tokens` the first of its
+ * prompt tokens. */
+static void write_places(const ammpl_tape *t, text_writer *w, int64_t from, int64_t to, int64_t before, int64_t tokens)
+{
+    for (int64_t j = from; j < to; j++, w->row++) {
+        if (j >= t->slot_first && j < t->slot_first + t->V) {
+            w->slot[w->slots] = (int32_t)w->row;
+            w->token[w->slots++] = (int32_t)(tokens + j - t->slot_first);
+        } else {
+            w->other[w->others] = (int32_t)w->row;
+            w->came[w->others++] = (int32_t)(before + j - from);
+        }
     }
-    int64_t total = n + 1 + n + 2 * n * V + (T - n * V);
-    int32_t *host = ammpli_alloc(t->model->ctx, (size_t)total, sizeof *host), *device = NULL;
+}
+
+/* Sequences without gaps between them; `shared`: the prefix first, as a sequence of its own.  t->came is set, too. */
+static ammpl_status text_layout(ammpl_tape *t, bool own, bool shared, ammpli_pass *out)
+{
+    int64_t n = t->n, ahead = shared ? 1 : 0, B = ahead + n, T = text_rows_of(t, shared), longest = shared ? t->S : 0;
+    bool was_shared = t->phase == AMMPLI_TAPE_OPEN ? t->layout.prefix.rows > 0 : shared;
+    int32_t *host = ammpli_alloc(t->model->ctx, (size_t)(2 * B + 1 + n + 4 * T), sizeof *host), *device = NULL;
     if (!host)
         return AMMPL_E_MEMORY;
-    int32_t *start = host, *read = start + n + 1, *slot = read + n, *token = slot + n * V, *other = token + n * V, row = 0;
-    for (int64_t i = 0; i < n; i++) {
-        start[i] = row;
-        for (int64_t j = 0; j < t->S + t->length[i]; j++, row++) {
-            if (j < t->slot_first || j >= t->slot_first + V)
-                *other++ = row;
-            else {
-                *slot++ = row;
-                *token++ = (int32_t)((own ? i * V : 0) + j - t->slot_first);
-            }
-        }
-        read[i] = row - 1;
+    int32_t *start = host, *group = start + B + 1, *read = group + B;
+    text_writer w = {.slot = read + n, .token = read + n + T, .other = read + n + 2 * T, .came = read + n + 3 * T};
+    int64_t before = was_shared ? t->S : 0;
+    if (shared) {
+        start[0] = 0;
+        group[0] = -1;
+        write_places(t, &w, 0, t->S, 0, 0);
     }
-    start[n] = row;
-    ammpl_status status = ammpli_take_ints(&t->engine, host, total, &device);
-    ammpli_free(t->model->ctx, host);
-    TRY(status);
-    const int32_t *slots = device + 2 * n + 1;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t S = t->S, len = t->length[i], tokens = own ? i * t->V : 0;
+        start[ahead + i] = (int32_t)w.row;
+        group[ahead + i] = shared ? 0 : -1;
+        if (!shared)
+            write_places(t, &w, 0, S, was_shared ? 0 : before, tokens);
+        before += was_shared ? 0 : S;
+        write_places(t, &w, S, S + len, before, tokens);
+        before += len;
+        read[i] = (int32_t)w.row - 1;
+        longest = (shared ? 0 : S) + len > longest ? (shared ? 0 : S) + len : longest;
+    }
+    start[B] = (int32_t)w.row;
+    ammpl_status status = ammpli_take_ints(&t->engine, host, 2 * B + 1 + n + 4 * T, &device);
     *out = (ammpli_pass){.tower = t->tower,
-                         .B = n,
+                         .B = B,
                          .T = T,
-                         .max_len = t->S + longest,
+                         .max_len = longest,
                          .start = device,
-                         .read = device + n + 1,
-                         .slots = {.n = n * V, .row = slots, .token = slots + n * V, .other = slots + 2 * n * V}};
-    return AMMPL_OK;
+                         .read = device + (read - host),
+                         .slots = {.n = w.slots,
+                                   .row = device + (w.slot - host),
+                                   .token = device + (w.token - host),
+                                   .other = device + (w.other - host)},
+                         .prefix = {.rows = shared ? t->S : 0, .count = ahead, .group = device + (group - host)}};
+    t->came = device + (w.came - host);
+    ammpli_free(t->model->ctx, host);
+    return status;
 }
 
 /* The rows of now under another number of slots or other owners of them; the slots' rows are to be overwritten. */
 static ammpl_status relayout(ammpl_tape *t, int64_t V, bool own)
 {
     ammpli_engine *e = &t->engine;
-    bool text = t->tower == &t->model->text;
     ammpli_pass layout;
-    if (text)
-        TRY(text_layout(t, own, &layout));
-    else
+    if (t->tower == &t->model->text) {
+        bool shared = t->layout.prefix.rows > 0 && !(own && t->slot_first < t->S);
+        TRY(text_layout(t, own, shared, &layout));
+    } else {
+        t->came = t->layout.slots.other;
         TRY(ammpli_image_layout(e, &layout, t->n, V, own));
-    if (V != t->V) {
+    }
+    if (layout.T != t->layout.T) {
         float *x;
         int64_t D = t->tower->width;
         TRY(ammpli_take_zeros(e, layout.T * D, &x));
-        RUN(rows_copy, x, layout.slots.other, t->x, t->layout.slots.other, layout.T - layout.slots.n, D);
+        RUN(rows_copy, x, layout.slots.other, t->x, t->came, layout.T - layout.slots.n, D);
         t->x = x;
     }
     t->layout = layout;
@@ -163,16 +201,20 @@ int64_t ammpli_tape_width(const ammpl_tape *t, const ammpli_pass *layout)
 ammpl_status ammpli_tape_download(ammpl_tape *t, const ammpli_pass *layout, const float *rows, float *out)
 {
     ammpli_engine *e = &t->engine;
-    size_t D = (size_t)t->tower->width, bytes = (size_t)layout->T * D * sizeof(float);
+    size_t D = (size_t)t->tower->width, bytes = (size_t)layout->T * D * sizeof(float), S = (size_t)t->S * D;
     if (t->tower != &t->model->text)
         return e->ops->download(e->stream, out, rows, bytes);
     float *host = ammpli_alloc(e->ctx, (size_t)layout->T * D, sizeof *host);
     ammpl_status status = host ? e->ops->download(e->stream, host, rows, bytes) : AMMPL_E_MEMORY;
     const float *from = host;
+    bool shared = layout->prefix.rows > 0;
+    from += shared && status >= 0 ? S : 0;
     for (int64_t i = 0; i < t->n && status >= 0; i++) {
-        size_t count = (size_t)(t->S + t->length[i]) * D, all = (size_t)(t->S + t->L) * D;
-        memcpy(out, from, count * sizeof *out);
-        memset(out + count, 0, (all - count) * sizeof *out);
+        size_t count = (size_t)t->length[i] * D, all = S + (size_t)t->L * D;
+        memcpy(out, shared ? host : from, S * sizeof *out);
+        from += shared ? 0 : S;
+        memcpy(out + S, from, count * sizeof *out);
+        memset(out + S + count, 0, (all - S - count) * sizeof *out);
         from += count;
         out += all;
     }
@@ -183,16 +225,22 @@ ammpl_status ammpli_tape_download(ammpl_tape *t, const ammpli_pass *layout, cons
 ammpl_status ammpli_tape_upload(ammpl_tape *t, const ammpli_pass *layout, const float *in, float **rows)
 {
     ammpli_engine *e = &t->engine;
-    int64_t D = t->tower->width;
+    int64_t D = t->tower->width, S = t->S * D;
     if (t->tower != &t->model->text)
         return ammpli_take_copy(e, in, layout->T * D, rows);
     float *host = ammpli_alloc(e->ctx, (size_t)(layout->T * D), sizeof *host), *to = host;
+    bool shared = layout->prefix.rows > 0;
     if (!host)
         return AMMPL_E_MEMORY;
+    to += shared ? S : 0;
     for (int64_t i = 0; i < t->n; i++) {
-        int64_t count = (t->S + t->length[i]) * D;
-        memcpy(to, in + i * (t->S + t->L) * D, (size_t)count * sizeof *to);
+        int64_t count = t->length[i] * D;
+        for (int64_t j = 0; j < S; j++) /* zero at first; shared rows gather all sequences' */
+            (shared ? host : to)[j] += in[j];
+        to += shared ? 0 : S;
+        memcpy(to, in + S, (size_t)count * sizeof *to);
         to += count;
+        in += S + t->L * D;
     }
     ammpl_status status = ammpli_take_copy(e, host, layout->T * D, rows);
     ammpli_free(e->ctx, host);
@@ -224,17 +272,20 @@ static ammpl_status check_text(const ammpl_tape *t, const ammpl_text_input *in)
 static ammpl_status text_rows(ammpl_tape *t, const ammpl_text_input *in)
 {
     ammpli_engine *e = &t->engine;
-    int64_t l = t->tower->width, T = t->layout.T;
+    int64_t l = t->tower->width, T = t->layout.T, S = t->S;
     float *host = ammpli_alloc(e->ctx, (size_t)(T * l), sizeof *host), *to = host;
     int32_t *place = ammpli_alloc(e->ctx, (size_t)T, sizeof *place), *position, row = 0;
     ammpl_status status = host && place ? AMMPL_OK : AMMPL_E_MEMORY;
+    if (status >= 0 && S > 0)
+        memcpy(to, in->prefix, (size_t)(S * l) * sizeof *to);
+    to += status >= 0 ? S * l : 0;
+    for (int32_t j = 0; j < S && status >= 0; j++)
+        place[row++] = j;
     for (int64_t i = 0; i < t->n && status >= 0; i++) {
-        if (t->S > 0)
-            memcpy(to, in->prefix, (size_t)(t->S * l) * sizeof *to);
-        memcpy(to + t->S * l, in->rows + i * t->L * l, (size_t)(t->length[i] * l) * sizeof *to);
-        to += (t->S + t->length[i]) * l;
-        for (int32_t j = 0; j < t->S + t->length[i]; j++)
-            place[row++] = j;
+        memcpy(to, in->rows + i * t->L * l, (size_t)(t->length[i] * l) * sizeof *to);
+        to += t->length[i] * l;
+        for (int32_t j = 0; j < t->length[i]; j++)
+            place[row++] = (int32_t)S + j;
     }
     if (status >= 0)
         status = ammpli_take_copy(e, host, T * l, &t->x);
@@ -257,13 +308,13 @@ static ammpl_status begin_text(ammpl_tape *t, const ammpl_text_input *in)
     t->S = (int64_t)in->prefix_rows;
     t->slot_first = (int64_t)in->slot_first;
     t->V = (int64_t)in->slots;
-    TRY(check_memory(t, t->S + t->L));
     t->length = ammpli_alloc(t->model->ctx, in->n, sizeof *t->length);
     if (!t->length)
         return AMMPL_E_MEMORY;
     for (size_t i = 0; i < in->n; i++)
         t->length[i] = in->length ? in->length[i] : (int32_t)in->L;
-    TRY(text_layout(t, false, &t->layout));
+    TRY(check_memory(t, text_rows_of(t, t->S > 0)));
+    TRY(text_layout(t, false, t->S > 0, &t->layout));
     return text_rows(t, in);
 }
 
@@ -297,7 +348,7 @@ static ammpl_status begin_image(ammpl_tape *t, const ammpl_image_input *in)
     t->record = in->record;
     t->n = (int64_t)in->n;
     t->at = in->block;
-    TRY(check_memory(t, t->model->grid * t->model->grid + 1));
+    TRY(check_memory(t, t->n * (t->model->grid * t->model->grid + 1)));
     TRY(ammpli_image_layout(&t->engine, &t->layout, t->n, 0, false));
     t->pixels = in->pixels != NULL;
     return t->pixels ? embed_pixels(t, in->pixels) : ammpli_take_copy(&t->engine, in->tokens, t->layout.T * t->tower->width, &t->x);
@@ -373,7 +424,8 @@ ammpl_status ammpli_tape_insert(ammpl_tape *t, int64_t block, const float *promp
         return ammpli_fail(AMMPL_E_RANGE, "before_ln is for block 0 of images that were begun from pixels");
     if (count > INT32_MAX)
         return ammpli_fail(AMMPL_E_RANGE, "%lld tokens at once, more than %d", (long long)count, INT32_MAX);
-    ammpl_status status = text ? AMMPL_OK : check_memory(t, t->model->grid * t->model->grid + 1 + count);
+    ammpl_status status = text ? check_memory(t, text_rows_of(t, t->S > 0 && !(own && t->slot_first < t->S)))
+                               : check_memory(t, t->n * (t->model->grid * t->model->grid + 1 + count));
     if (status >= 0)
         status = insert(t, block, prompt, count, own, before_ln);
     if (status < 0)
@@ -391,7 +443,7 @@ static ammpl_status run_segment(ammpl_tape *t, int64_t to, bool drop)
     if (!ammpli_grow(ctx, (void **)&t->segment, &t->segment_cap, t->segments + 1, sizeof *t->segment))
         return AMMPL_E_MEMORY;
     ammpli_segment *s = &t->segment[t->segments++];
-    *s = (ammpli_segment){.pass = t->layout, .prompt = ammpli_alloc(ctx, layers, sizeof *s->prompt),
+    *s = (ammpli_segment){.pass = t->layout, .came = t->came, .prompt = ammpli_alloc(ctx, layers, sizeof *s->prompt),
                           .grad = ammpli_alloc(ctx, layers, sizeof *s->grad)};
     if (!s->prompt || !s->grad)
         return AMMPL_E_MEMORY;
@@ -431,6 +483,7 @@ static ammpl_status run_blocks(ammpl_tape *t, int64_t to)
 {
     while (t->at < to) {
         const ammpli_insert *in = insert_at(t, t->at);
+        t->came = t->layout.slots.other; /* where the layout stays as it is */
         if (in && (in->count != t->V || in->own != t->own))
             TRY(relayout(t, in->count, in->own));
         int64_t end = segment_end(t, to);

@@ -3,7 +3,8 @@
  * A tape is a list of segments, passes over ranges of blocks.  A new one begins where a run stops (tokens can be read there),
  * where the number of slots changes, and, when only prompts are recorded, at the first of them.  Boundary k lies before
  * segment k; the rows there are those of segment k-1's layout (of the begin's for k = 0).  Prompts enter raw; where ln_pre is
- * to act on them it has done so before, for it works row by row.
+ * to act on them it has done so before, for it works row by row.  A text's prefix is encoded once (shortcut 2), as sequence 0
+ * of the layout, until an insert gives its slots other tokens for each sequence.
  */
 #ifndef AMMPLI_TAPE_H
 #define AMMPLI_TAPE_H
@@ -22,6 +23,7 @@ typedef struct ammpli_segment {
     ammpli_pass pass;
     const float **prompt; /* [layers] host: the tables of pass.slots and of its backward */
     float **grad;         /* [layers] host */
+    const int32_t *came;  /* [T - slots.n] backend memory: where the rows of pass.slots.other stood in the layout before */
 } ammpli_segment;
 
 typedef struct ammpli_seed {
@@ -44,6 +46,7 @@ struct ammpl_tape {
     bool own;              /* the layout's slots take [n,V,D] */
     ammpli_pass layout, begun; /* of the rows now, and at the begin */
     float *x;              /* [T,D] the rows now */
+    const int32_t *came;   /* of the next segment */
     /* text */
     int64_t L, S, slot_first; /* places for rows, prefix rows, place of the first slot */
     int32_t *length;          /* [n] host */

@@ -60,7 +60,7 @@ static ammpl_status to_boundary(ammpl_tape *t, size_t k, float **dx)
         return AMMPL_OK;
     float *next;
     TRY(ammpli_take_zeros(e, below->T * D, &next));
-    RUN(rows_copy, next, below->slots.other, *dx, here->slots.other, here->T - here->slots.n, D);
+    RUN(rows_add, next, t->segment[k].came, *dx, here->slots.other, here->T - here->slots.n, D);
     *dx = next;
     return AMMPL_OK;
 }
@@ -158,30 +158,6 @@ static ammpl_status text_rows(ammpl_tape *t, float *out)
     return status;
 }
 
-/* The prefix rows' gradients, added up in the order of the sequences: [S,l]. */
-static ammpl_status prefix_rows(ammpl_tape *t, float *out)
-{
-    ammpli_engine *e = &t->engine;
-    int64_t S = t->S, n = t->n, row = 0;
-    int32_t *host = ammpli_alloc(e->ctx, (size_t)(2 * n * S), sizeof *host), *device;
-    float *sum;
-    if (!host)
-        return AMMPL_E_MEMORY;
-    for (int64_t i = 0; i < n; i++) {
-        for (int64_t j = 0; j < S; j++) {
-            host[i * S + j] = (int32_t)j;
-            host[n * S + i * S + j] = (int32_t)(row + j);
-        }
-        row += S + t->length[i];
-    }
-    ammpl_status status = ammpli_take_ints(e, host, 2 * n * S, &device);
-    ammpli_free(e->ctx, host);
-    TRY(status);
-    TRY(ammpli_take_zeros(e, S * t->tower->width, &sum));
-    RUN(rows_add, sum, device, t->dx, device + n * S, n * S, t->tower->width);
-    return e->ops->download(e->stream, out, sum, (size_t)(S * t->tower->width) * sizeof *out);
-}
-
 /* Through ln_pre and the patch embedding: [n,3,R,R]. */
 static ammpl_status pixels(ammpl_tape *t, float *out)
 {
@@ -210,7 +186,7 @@ ammpl_status ammpli_tape_gradient(ammpl_tape *t, int32_t what, size_t index, flo
     if (what == AMMPL_GRADIENT_PROMPT)
         status = e->ops->download(e->stream, out, t->insert[index].grad, count * sizeof *out);
     else if (what == AMMPL_GRADIENT_PREFIX)
-        status = prefix_rows(t, out);
+        status = e->ops->download(e->stream, out, t->dx, count * sizeof *out); /* the begin's first rows */
     else if (what == AMMPL_GRADIENT_PIXELS)
         status = pixels(t, out);
     else

@@ -279,6 +279,61 @@ START_TEST(plain)
 }
 END_TEST
 
+/* A prefix is what the same rows before every sequence are: shared, and where each sequence gets prompts of its own in it. */
+START_TEST(prefix_or_rows)
+{
+    fixture f;
+    static float whole[TEXTS][ROWS][l], tokens[2][TEXTS * ROWS * l], feature[2][TEXTS * E], prompt[2][TEXTS * SLOTS * l];
+    static float rows_grad[TEXTS][ROWS][l], tail_grad[TEXTS][L][l], prefix_grad[PREFIX][l], sum[PREFIX][l];
+    const bool own = _i == 1;
+    const size_t prompts = (own ? TEXTS : 1) * SLOTS * l;
+    int32_t longer[TEXTS];
+    set_up(&f);
+    float *rows = golden(&f, "text_rows", TEXTS * L * l), *prefix = golden(&f, "text_prefix", PREFIX * l);
+    float *d = golden(&f, "d_text_features", TEXTS * E), *dtokens = golden(&f, "d_text_tokens.1", TEXTS * ROWS * l);
+    for (int i = 0; i < TEXTS; i++) {
+        memcpy(whole[i], prefix, PREFIX * l * sizeof(float));
+        memcpy(whole[i][PREFIX], rows + i * L * l, L * l * sizeof(float));
+        longer[i] = PREFIX + length[i];
+    }
+    for (int way = 0; way < 2; way++) {
+        ammpl_text_input in = {.struct_size = sizeof in, .record = AMMPL_RECORD_ALL, .n = TEXTS, .L = way ? ROWS : L,
+                               .rows = way ? &whole[0][0][0] : rows, .length = way ? longer : length, .prefix = way ? NULL : prefix,
+                               .prefix_rows = way ? 0 : PREFIX, .slot_first = 2, .slots = SLOTS}; /* the second lies behind the prefix */
+        ck_ok(ammpl_tape_begin_text(f.tape, &in));
+        insert(&f, 1, own ? "text_prompt.1" : "text_prompt.0", SLOTS, own, false, true);
+        ck_ok(ammpl_tape_run(f.tape, 2));
+        ck_ok(ammpl_tape_tokens(f.tape, tokens[way], TEXTS * ROWS * l));
+        ck_ok(ammpl_tape_seed(f.tape, 0, dtokens, TEXTS * ROWS * l));
+        ck_ok(ammpl_tape_finish(f.tape, feature[way], TEXTS * E));
+        ck_ok(ammpl_tape_backward(f.tape, d));
+        ck_ok(ammpl_tape_gradient(f.tape, AMMPL_GRADIENT_PROMPT, 0, prompt[way], prompts));
+        ck_ok(ammpl_tape_gradient(f.tape, AMMPL_GRADIENT_ROWS, 0, way ? &rows_grad[0][0][0] : &tail_grad[0][0][0],
+                                  TEXTS * (way ? ROWS : L) * l));
+        if (way == 0)
+            ck_ok(ammpl_tape_gradient(f.tape, AMMPL_GRADIENT_PREFIX, 0, &prefix_grad[0][0], PREFIX * l));
+    }
+    ck_assert_mem_eq(feature[0], feature[1], sizeof feature[0]);
+    ck_assert_mem_eq(tokens[0], tokens[1], sizeof tokens[0]);
+    for (int i = 0; i < TEXTS; i++) {
+        for (int j = 0; j < PREFIX * l; j++)
+            ((float *)sum)[j] += ((float *)rows_grad[i])[j];
+        memmove(rows_grad[i], rows_grad[i][PREFIX], L * l * sizeof(float));
+    }
+    for (int i = 1; i < TEXTS; i++)
+        memmove(&rows_grad[0][0][0] + i * L * l, rows_grad[i], L * l * sizeof(float));
+    /* Measured: 3e-7. */
+    ck_assert_double_le(test_difference(prompt[0], prompt[1], (int64_t)prompts, 1e-30), 1e-5);
+    ck_assert_double_le(test_difference(&tail_grad[0][0][0], &rows_grad[0][0][0], TEXTS * L * l, 1e-30), 1e-5);
+    ck_assert_double_le(test_difference(&prefix_grad[0][0], &sum[0][0], PREFIX * l, 1e-30), 1e-5);
+    free(rows);
+    free(prefix);
+    free(d);
+    free(dtokens);
+    tear_down(&f);
+}
+END_TEST
+
 /* Blocks that nothing learned enters need not run again: from the tokens before block 2 everything is the same, and what is
  * recorded for prompts alone gives their gradients. */
 START_TEST(from_tokens)
@@ -511,6 +566,7 @@ int main(void)
     tcase_add_test(tc, image);
     tcase_add_test(tc, losses);
     tcase_add_test(tc, plain);
+    tcase_add_loop_test(tc, prefix_or_rows, 0, 2);
     tcase_add_test(tc, from_tokens);
     tcase_add_test(tc, threads);
     tcase_add_test(tc, memory);
