@@ -118,6 +118,7 @@ static bool show(struct app *app, const struct list *files)
     for (size_t i = 0; ok && i < files->count; i++)
         ok = journal_read(app, files->item[i], &records);
     app_ready(app);
+    records_sort(&records);
     ok = ok && (opt.report == NULL || app_make_folder(app, "report", opt.report)) && finish(app, records.item, records.count);
     records_free(&records);
     return ok;

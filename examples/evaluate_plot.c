@@ -92,7 +92,7 @@ static void put_styles(FILE *body)
                                          "#56B4E9", "#000000", "#8C564B", "#7F7F7F", "#B8B000"};
     for (int i = 0; i < 10; i++)
         fprintf(body, "set linetype %d lc rgb \"%s\" lw 2 pt %d ps 0.7\n", i + 1, colour[i], 4 + i);
-    fputs("set linetype cycle 10\nset grid dt 1 lw 0.5 lc rgb \"#dddddd\"\n", body);
+    fputs("set linetype cycle 10\nset grid lt 1 lw 0.5 lc rgb \"#cccccc\"\n", body);
 }
 
 /* ---- accuracy against shots ---- */

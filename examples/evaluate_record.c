@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <ammpl/ammpl.h>
+
 #include "common/list.h"
 
 static const char *text_of(const json_t *json, const char *key)
@@ -64,6 +66,7 @@ bool records_add(struct records *records, const char *line, size_t n, char why[2
         records->item = item;
         records->capacity = capacity;
     }
+    r.place = records->count;
     records->item[records->count++] = r;
     return true;
 }
@@ -86,6 +89,36 @@ bool record_same_place(const struct record *a, const struct record *b)
 void record_row_name(const struct record *record, char *text, size_t room)
 {
     snprintf(text, room, "%s%s%s", record->method, record->variant[0] == '\0' ? "" : " ", record->variant);
+}
+
+/* The place of a record's row: by protocol, method, component. */
+static size_t rank_of(const struct record *r)
+{
+    static const char *const part[] = {"", "C1", "C3", "C1+C2", "C1+C2+C3"};
+    enum { PARTS = sizeof part / sizeof part[0] };
+    static const char *const protocols[] = {"few-shot", "base-to-novel", "cross-dataset", "ablation"};
+    size_t protocol = 0, method = 0, row = 0;
+    while (protocol < 4 && strcmp(protocols[protocol], r->protocol) != 0)
+        protocol++;
+    const char *name;
+    while (ammpl_method_describe(method, NULL, &name, NULL) >= 0 && strcmp(name, r->method) != 0)
+        method++;
+    while (row < PARTS && strcmp(r->variant, part[row]) != 0)
+        row++;
+    return (protocol * (ammpl_method_count() + 1) + method) * (PARTS + 1) + row;
+}
+
+static int by_rank(const void *a, const void *b)
+{
+    const struct record *x = a, *y = b;
+    size_t p = rank_of(x), q = rank_of(y);
+    return p != q ? (p > q) - (p < q) : (x->place > y->place) - (x->place < y->place);
+}
+
+void records_sort(struct records *records)
+{
+    if (records->count != 0)
+        qsort(records->item, records->count, sizeof *records->item, by_rank);
 }
 
 double record_number(const struct record *record, const char *list, size_t i)

@@ -15,6 +15,7 @@ struct record {
     int shots;                    /* 0: nothing was learned */
     long long seed, correct, count;
     double accuracy, macro_f1; /* 0..1 */
+    size_t place;              /* in its file, or files */
 };
 
 struct records {
@@ -30,6 +31,8 @@ bool record_same_place(const struct record *a, const struct record *b);
 /* "ammpl", "ammpl C1", "ammpl order=simultaneous". */
 void record_row_name(const struct record *record, char *text, size_t room);
 
+/* Protocols and components in the paper's order, methods in the library's, whatever order parallel runs ended in. */
+void records_sort(struct records *records);
 /* Number i of a list in the line, NaN when there is none. */
 double record_number(const struct record *record, const char *list, size_t i);
 size_t record_list_length(const struct record *record, const char *list);

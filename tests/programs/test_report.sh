@@ -5,6 +5,12 @@ check "are to the letter those of the independent computation" cmp out "$root/te
 succeeds "results in two files" ammpl-evaluate "$invented" "$invented"
 check "the same line twice counts once" cmp out "$root/tests/evaluate/tables.md"
 
+tac "$invented" >reversed.jsonl
+ammpl-evaluate reversed.jsonl --reference none >out
+check "rows do not depend on the order of lines" sh -c 'grep -n "^| \(zeroshot\|cocoop\|ammpl \)" out | head -n 3 | cut -d: -f2 | cut -c1-10 | tr "\n" ";" | grep -qx "| zeroshot;| cocoop  ;| ammpl   ;"'
+succeeds "the table of the demo's CLIP, from its committed results" ammpl-evaluate "$root/examples/demo-clip/few-shot.jsonl" --reference none
+check "is the one that is quoted" cmp out "$root/tests/evaluate/demo.md"
+
 pictures
 succeeds "a run with a report" ammpl-evaluate --protocol few-shot --model "$model" --data pictures/base --method zeroshot,ammpl --shots 1,2 \
     --seeds 1,2 --epochs 4 --batch 2 --lr 0.05 --out reported.jsonl --report page
