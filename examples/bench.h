@@ -58,7 +58,7 @@ double bench_peak_memory(void);
 /* ---- bench_work.c: what is measured ---- */
 bool bench_gemm(struct bench *b, bool openblas);
 bool bench_towers(struct bench *b, int batch, int classes);
-/* The steps whose name begins with `only` (NULL: all); classes, batch 0: each step's own. */
+/* The steps called `only` or `only`-something (NULL: all); classes, batch 0: each step's own. */
 bool bench_steps(struct bench *b, const char *only, int classes, int batch);
 bool bench_loading(struct bench *b, const char *folder);
 bool bench_pictures(struct bench *b);

@@ -206,7 +206,8 @@ bool bench_steps(struct bench *b, const char *only, int classes, int batch)
 {
     size_t found = 0;
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
-        if (only != NULL && strncmp(steps[i].name, only, strlen(only)) != 0)
+        size_t n = only != NULL ? strlen(only) : 0;
+        if (n > 0 && (strncmp(steps[i].name, only, n) != 0 || (steps[i].name[n] != '\0' && steps[i].name[n] != '-')))
             continue;
         found++;
         if (!measure_step(b, &steps[i], classes, batch))
