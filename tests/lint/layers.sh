@@ -3,7 +3,7 @@
 #   layers.sh SOURCE_ROOT
 cd "$1" || exit 1
 failed=0 number=0
-echo "1..11"
+echo "1..12"
 
 result() { # result DESCRIPTION COMPLAINTS
     number=$((number + 1))
@@ -38,6 +38,8 @@ layer src/clip core data clip
 layer src/io core data clip io
 layer src/method core io data clip method
 layer src/train core io data clip method train
+seen=$(sources src/bench | xargs grep -nE '^ *# *include +"' | grep -vE '"(bench_inside\.h|(core|clip|cpu|method)/[a-z_]+\.h)"')
+result "src/bench includes core, clip, method and the one backend it measures" "$seen"
 seen=$(sources lib | xargs grep -nE '^ *# *include +"' | grep -vE '"(shell\.h|(core|io|data|clip|method|train)/[a-z_]+\.h)"')
 result "lib includes shell.h and src, no backend" "$seen"
 

@@ -1,0 +1,164 @@
+/* ammpl-bench: how fast this machine computes what the library does, beside what it could do at most. */
+#include "bench.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct {
+    const char *architecture, *only, *steps, *kernels, *write;
+    int classes, batch, repeats, json, half, openblas;
+} opt = {.architecture = "ViT-B/16", .only = "machine,gemm,towers,steps,loading,pictures", .repeats = 5};
+
+static const struct flag flags[] = {
+    {"architecture", FLAG_TEXT, &opt.architecture, "NAME", "without --model: random weights of ViT-B/32, ViT-B/16 or ViT-L/14 (ViT-B/16)"},
+    {"f16", FLAG_SWITCH, &opt.half, NULL, "the random weights' file in F16"},
+    {"only", FLAG_TEXT, &opt.only, "\"a,b\"", "some of machine, gemm, towers, steps, loading, pictures"},
+    {"steps", FLAG_TEXT, &opt.steps, "NAME", "training steps whose names begin so (coop, ammpl-class, ...)"},
+    {"classes", FLAG_COUNT, &opt.classes, "N", "classes of a step and texts of the tower; 0 = each step's own, 100 texts (0)"},
+    {"batch", FLAG_COUNT, &opt.batch, "N", "images of a step and of the tower; 0 = each step's own, 8 images (0)"},
+    {"repeats", FLAG_COUNT, &opt.repeats, "N", "medians of so many runs (5)"},
+    {"kernels", FLAG_TEXT, &opt.kernels, "NAME", "other kernels than the best: SSE2, AVX2+FMA, AVX-512, NEON"},
+    {"compare-openblas", FLAG_SWITCH, &opt.openblas, NULL, "products also through OpenBLAS, where it was built in"},
+    {"write-model", FLAG_TEXT, &opt.write, "FOLDER", "write the random weights there, keep them, and measure nothing"},
+    {"json", FLAG_SWITCH, &opt.json, NULL, "one JSON object a line instead of a table"},
+};
+
+static const ammpl_option options[] = {AMMPL_OPT_MEMORY_LIMIT, 0};
+
+static const struct program program = {
+    .name = "ammpl-bench",
+    .about = "measures kernels, towers and training steps beside what the machine can do",
+    .usage = "[--model M | --architecture NAME] [--only \"towers,steps\"] [--classes N] [--batch N] [--threads N] [--json]",
+    .flags = flags,
+    .flag_count = sizeof flags / sizeof flags[0],
+    .option_flags = AMMPL_OPTION_LOAD | AMMPL_OPTION_SESSION,
+    .options = options,
+};
+
+static bool wants(const char *part)
+{
+    struct list parts = {NULL, 0, 0};
+    list_split(&parts, opt.only);
+    bool found = list_find(&parts, part) < parts.count;
+    list_free(&parts);
+    return found;
+}
+
+/* Clock, peaks, bandwidth, micro-kernel.  A peak loop that does not fill the multiply-add units is no yardstick: then the bench
+ * says so (x86-64 with AVX2: two of them, 32 operations a cycle). */
+static bool machine(struct bench *b)
+{
+    double clock = 0, peak = 0, ratio[5];
+    for (int i = 0; i < 5; i++) {
+        double before = bench_clock();
+        peak = bench_peak(8, 1);
+        clock = (before + bench_clock()) / 2;
+        ratio[i] = peak / clock;
+    }
+    double best = ratio[0];
+    for (int i = 1; i < 5; i++)
+        best = fabs(ratio[i] - 32) < fabs(best - 32) ? ratio[i] : best;
+    bench_show_number(b, "machine", "clock", clock, "GHz");
+    for (int width = 4; width <= 16; width *= 2)
+        if (bench_peak(width, 1) > 0) {
+            char name[64];
+            snprintf(name, sizeof name, "multiply-adds, %d wide, %d thread%s", width, b->threads, b->threads == 1 ? "" : "s");
+            bench_show_number(b, "machine", name, bench_peak(width, b->threads), "GFLOP/s");
+        }
+    if (peak > 0) {
+        bench_show_number(b, "machine", "AVX2 peak per cycle (32 is full)", best, "flop");
+        if (fabs(best - 32) > 1.6)
+            return app_fail(b->app, "the peak loop reaches %.1f operations a cycle, not 32 within 5 %%: its figures are no yardstick here", best);
+    }
+    bench_show_number(b, "machine", "memory bandwidth", bench_bandwidth(b->threads), "GB/s");
+    struct figure f;
+    if (!bench_measure_inside(b, &b->micro, &f) || !app_check(b->app, inside_micro_kernel(b->app->context, &b->micro)))
+        return false;
+    int width;
+    bench_show(b, "machine", inside_kernels(&width), &f, 0, NULL);
+    return true;
+}
+
+static bool measure(struct bench *b)
+{
+    return (!wants("machine") || machine(b)) && (!wants("loading") || bench_loading(b, b->app->model_path)) &&
+           (!wants("pictures") || bench_pictures(b)) && (!wants("gemm") || bench_gemm(b, opt.openblas)) &&
+           (!wants("towers") || bench_towers(b, opt.batch > 0 ? opt.batch : 8, opt.classes > 0 ? opt.classes : 100)) &&
+           (!wants("steps") || bench_steps(b, opt.steps, opt.classes, opt.batch));
+}
+
+/* A folder of this run's own with the random model, gone at the end. */
+static bool make_model(struct app *app, char folder[64])
+{
+    snprintf(folder, 64, "/tmp/ammpl-bench-XXXXXX");
+    if (mkdtemp(folder) == NULL)
+        return app_fail(app, "no folder for the random model: %s", strerror(errno));
+    int failed = bench_write_model(opt.architecture, folder, opt.half);
+    return failed == 0 || app_fail(app, "the random model could not be written: %s", strerror(failed));
+}
+
+static void remove_model(const char *folder)
+{
+    static const char *const files[] = {"model.safetensors", "merges.txt"};
+    char path[128];
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, files[i]);
+        unlink(path);
+    }
+    rmdir(folder);
+}
+
+static bool run(struct app *app)
+{
+    char folder[64] = "";
+    bool own = app->model_path == NULL;
+    struct bench b = {.app = app, .threads = app->threads > 0 ? app->threads : (int)sysconf(_SC_NPROCESSORS_ONLN),
+                      .repeats = opt.repeats > 0 ? opt.repeats : 1, .json = opt.json};
+    bool ok = !own || (make_model(app, folder) && (app->model_path = folder) != NULL);
+    if (ok && own) /* random weights have no config that says so */
+        ok = app_check(app, ammpl_config_set_text(app->config, "activation", "quick_gelu"));
+    ok = ok && app_load_model(app);
+    app_ready(app);
+    ok = ok && app_check(app, inside_micro_kernel(app->context, &b.micro)) && measure(&b);
+    if (ok)
+        bench_show_number(&b, "memory", "most of this process (VmHWM)", bench_peak_memory(), "MiB");
+    if (b.micro.close != NULL)
+        b.micro.close(&b.micro);
+    if (own)
+        remove_model(folder);
+    return ok;
+}
+
+static bool check_usage(struct app *app, const struct list *operands)
+{
+    size_t known = 0;
+    while (bench_architecture(known) != NULL && strcmp(bench_architecture(known), opt.architecture) != 0)
+        known++;
+    if (operands->count > 0)
+        return app_usage(app, "%s: no such thing", operands->item[0]);
+    if (bench_architecture(known) == NULL)
+        return app_usage(app, "--architecture %s: ViT-B/32, ViT-B/16 or ViT-L/14", opt.architecture);
+    if (strcmp(app->backend, "cpu") != 0)
+        return app_usage(app, "--backend %s: ammpl-bench looks inside the CPU's", app->backend);
+    if (inside_use_kernels(opt.kernels) != 0)
+        return app_usage(app, "--kernels %s: this processor has none of that name", opt.kernels);
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    struct app app;
+    struct list operands = {NULL, 0, 0};
+    if (app_open(&app, &program, argc, argv, &operands) && check_usage(&app, &operands)) {
+        int failed = opt.write != NULL ? bench_write_model(opt.architecture, opt.write, opt.half) : 0;
+        if (failed != 0)
+            app_fail(&app, "--write-model %s: %s", opt.write, strerror(failed));
+        else if (opt.write == NULL)
+            run(&app);
+    }
+    list_free(&operands);
+    return app_close(&app);
+}

@@ -1,0 +1,66 @@
+/* bench.h - the parts of ammpl-bench. */
+#ifndef AMMPL_EXAMPLES_BENCH_H
+#define AMMPL_EXAMPLES_BENCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bench_inside.h"
+#include "common/app.h"
+
+/* ---- bench_yardsticks.c: what the machine can do at this moment ---- */
+
+/* Seconds that count for work on this many threads: the thread's own processor time for one, else the wall's. */
+double bench_now(int threads);
+/* GHz by a chain of dependent integer additions. */
+double bench_clock(void);
+/* GFLOP/s of independent chains of multiply-adds in vectors of `width` floats on each thread; 0: not on this processor. */
+double bench_peak(int width, int threads);
+/* The best of all widths. */
+double bench_best_peak(int threads);
+/* GB/s of reading memory that fits in no cache, of all threads together. */
+double bench_bandwidth(int threads);
+
+/* ---- bench_model.c: a random CLIP of a known size as a file ---- */
+
+/* "ViT-B/32", "ViT-B/16", "ViT-L/14"; NULL behind the last. */
+const char *bench_architecture(size_t i);
+/* model.safetensors and merges.txt in a folder that exists; half: in F16.  0, or errno. */
+int bench_write_model(const char *architecture, const char *folder, bool half);
+
+/* ---- bench_measure.c: figures, and how they are shown ---- */
+
+struct bench {
+    struct app *app;
+    int threads, repeats, json;
+    struct inside_work micro;          /* the yardstick beside the peak */
+};
+
+/* Medians over the repeats. */
+struct figure {
+    double seconds, flop;
+    double of_peak, of_kernel; /* shares of what the machine's peak and the micro-kernel reached at the same time; 0: no flop */
+};
+
+/* fn does the work once, and says how many floating point operations that took (0: it does not matter). */
+typedef ammpl_status (*bench_fn)(void *arg, double *flop);
+/* Runs fn once to warm up, then `repeats` times between yardsticks. */
+bool bench_measure(struct bench *b, bench_fn fn, void *arg, struct figure *out);
+/* The same for work inside, which is closed then. */
+bool bench_measure_inside(struct bench *b, struct inside_work *w, struct figure *out);
+/* A line of the table, or a JSON object: items (images, classes, ...) per second where `unit` is given. */
+void bench_show(struct bench *b, const char *group, const char *name, const struct figure *f, double items, const char *unit);
+/* A line with one number. */
+void bench_show_number(struct bench *b, const char *group, const char *name, double value, const char *unit);
+/* VmHWM of this process in MiB. */
+double bench_peak_memory(void);
+
+/* ---- bench_work.c: what is measured ---- */
+bool bench_gemm(struct bench *b, bool openblas);
+bool bench_towers(struct bench *b, int batch, int classes);
+/* The steps called `only` or `only`-something (NULL: all); classes, batch 0: each step's own. */
+bool bench_steps(struct bench *b, const char *only, int classes, int batch);
+bool bench_loading(struct bench *b, const char *folder);
+bool bench_pictures(struct bench *b);
+
+#endif

@@ -1,0 +1,217 @@
+/* bench_yardsticks.c - the clock, the multiply-add peak and the memory's bandwidth, by small kernels of their own. */
+#include "bench.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+double bench_now(int threads)
+{
+    struct timespec t;
+    clock_gettime(threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- clock ---- */
+
+#define TEN(x) x x x x x x x x x x
+
+double bench_clock(void)
+{
+    enum { TIMES = 50000 };
+    double best = 1e9;
+    for (int round = 0; round < 5; round++) {
+        uint64_t x = 1, y = 3;
+        double start = bench_now(1);
+        for (int i = 0; i < TIMES; i++) {
+            /* One cycle each: of registers, because some processors add constants at no cost. */
+#if defined(__x86_64__)
+            __asm__ volatile(TEN(TEN("add %1, %0\n\t")) : "+r"(x) : "r"(y));
+#elif defined(__aarch64__)
+            __asm__ volatile(TEN(TEN("add %0, %0, %1\n\t")) : "+r"(x) : "r"(y));
+#else
+            for (int k = 0; k < 100; k++) {
+                x += y;
+                __asm__ volatile("" : "+r"(x));
+            }
+#endif
+        }
+        double seconds = bench_now(1) - start;
+        best = seconds < best ? seconds : best;
+    }
+    return 100.0 * TIMES / best * 1e-9;
+}
+
+/* ---- peak ---- */
+
+/* More chains than any processor needs to hide an addition behind others; numbers the compiler does not know. */
+enum { CHAINS = 12, STEPS = 60000 };
+static volatile float factor = 0.9997f, term = 1e-3f, sink;
+
+#define CHAIN_LOOP(name, attributes, vec, splat, fma, lane)                    \
+    __attribute__((noinline)) attributes static void name(void)                \
+    {                                                                          \
+        const vec x = splat(factor), y = splat(term);                          \
+        vec a0 = x, a1 = y, a2 = fma(x, x, y), a3 = fma(y, x, y);              \
+        vec a4 = fma(a2, x, y), a5 = fma(a3, x, y), a6 = fma(a4, x, y);        \
+        vec a7 = fma(a5, x, y), a8 = fma(a6, x, y), a9 = fma(a7, x, y);        \
+        vec a10 = fma(a8, x, y), a11 = fma(a9, x, y);                          \
+        for (int i = 0; i < STEPS; i++) {                                      \
+            a0 = fma(a0, x, y), a1 = fma(a1, x, y), a2 = fma(a2, x, y);        \
+            a3 = fma(a3, x, y), a4 = fma(a4, x, y), a5 = fma(a5, x, y);        \
+            a6 = fma(a6, x, y), a7 = fma(a7, x, y), a8 = fma(a8, x, y);        \
+            a9 = fma(a9, x, y), a10 = fma(a10, x, y), a11 = fma(a11, x, y);    \
+        }                                                                      \
+        sink = lane(a0) + lane(a1) + lane(a2) + lane(a3) + lane(a4) + lane(a5) \
+               + lane(a6) + lane(a7) + lane(a8) + lane(a9) + lane(a10) + lane(a11); \
+    }
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#define LANE(v) ((v)[0])
+CHAIN_LOOP(chains16, __attribute__((target("avx512f"))), __m512, _mm512_set1_ps, _mm512_fmadd_ps, LANE)
+CHAIN_LOOP(chains8, __attribute__((target("avx2,fma"))), __m256, _mm256_set1_ps, _mm256_fmadd_ps, LANE)
+static inline __m128 madd4(__m128 a, __m128 x, __m128 y)
+{
+    return _mm_add_ps(_mm_mul_ps(a, x), y);
+}
+CHAIN_LOOP(chains4, , __m128, _mm_set1_ps, madd4, LANE)
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+static inline float32x4_t madd4(float32x4_t a, float32x4_t x, float32x4_t y)
+{
+    return vfmaq_f32(y, a, x);
+}
+#define LANE(v) vgetq_lane_f32(v, 0)
+CHAIN_LOOP(chains4, , float32x4_t, vdupq_n_f32, madd4, LANE)
+#else
+typedef float vec4 __attribute__((vector_size(16)));
+static inline vec4 splat4(float x)
+{
+    return x - (vec4){0};
+}
+static inline vec4 madd4(vec4 a, vec4 x, vec4 y)
+{
+    return a * x + y;
+}
+#define LANE(v) ((v)[0])
+CHAIN_LOOP(chains4, , vec4, splat4, madd4, LANE)
+#endif
+
+static void (*chains_of(int width))(void)
+{
+#if defined(__x86_64__)
+    if (width == 16)
+        return __builtin_cpu_supports("avx512f") ? chains16 : NULL;
+    if (width == 8)
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? chains8 : NULL;
+#endif
+    return width == 4 ? chains4 : NULL;
+}
+
+/* ---- on several threads: each does its share at the same time ---- */
+
+struct share {
+    pthread_barrier_t *begin;
+    void (*fn)(void);
+    const float *data;
+    size_t n;
+    double end;
+    float sum;
+};
+
+static void read_memory(struct share *s)
+{
+    float lane[64] = {0};
+    for (size_t i = 0; i + 64 <= s->n; i += 64)
+        for (size_t k = 0; k < 64; k++)
+            lane[k] += s->data[i + k];
+    for (size_t k = 0; k < 64; k++)
+        s->sum += lane[k];
+}
+
+static void *run_share(void *p)
+{
+    struct share *s = p;
+    pthread_barrier_wait(s->begin);
+    if (s->fn != NULL)
+        s->fn();
+    else
+        read_memory(s);
+    s->end = bench_now(2);
+    return NULL;
+}
+
+/* Seconds until the last one is done. */
+static double run_shares(struct share *share, int threads)
+{
+    pthread_t thread[256];
+    pthread_barrier_t begin;
+    int started = 0;
+    if (threads == 1) {
+        double start = bench_now(1);
+        if (share->fn != NULL)
+            share->fn();
+        else
+            read_memory(share);
+        return bench_now(1) - start;
+    }
+    pthread_barrier_init(&begin, NULL, (unsigned)threads);
+    for (int i = 0; i < threads; i++)
+        share[i].begin = &begin;
+    for (int i = 1; i < threads; i++)
+        started += pthread_create(&thread[i], NULL, run_share, &share[i]) == 0;
+    if (started < threads - 1)
+        exit(1); /* the barrier would never open */
+    double start = bench_now(2), end = 0;
+    run_share(&share[0]);
+    for (int i = 1; i < threads; i++)
+        pthread_join(thread[i], NULL);
+    for (int i = 0; i < threads; i++)
+        end = share[i].end > end ? share[i].end : end;
+    pthread_barrier_destroy(&begin);
+    return end - start;
+}
+
+double bench_peak(int width, int threads)
+{
+    struct share share[256] = {{NULL, NULL, NULL, 0, 0, 0}};
+    void (*fn)(void) = chains_of(width);
+    if (fn == NULL)
+        return 0;
+    for (int i = 0; i < threads; i++)
+        share[i].fn = fn;
+    return 2.0 * CHAINS * STEPS * width * threads / run_shares(share, threads) * 1e-9;
+}
+
+double bench_best_peak(int threads)
+{
+    double best = 0;
+    for (int width = 4; width <= 16; width *= 2) {
+        double peak = bench_peak(width, threads);
+        best = peak > best ? peak : best;
+    }
+    return best;
+}
+
+double bench_bandwidth(int threads)
+{
+    enum { BYTES = 256 << 20 };
+    struct share share[256] = {{NULL, NULL, NULL, 0, 0, 0}};
+    float *data = malloc(BYTES);
+    size_t n = BYTES / sizeof(float) / (size_t)threads;
+    double best = 1e9;
+    if (data == NULL)
+        return 0;
+    memset(data, 0, BYTES);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < threads; i++)
+            share[i] = (struct share){NULL, NULL, data + (size_t)i * n, n, 0, 0};
+        double seconds = run_shares(share, threads);
+        best = seconds < best ? seconds : best;
+        sink = share[0].sum;
+    }
+    free(data);
+    return (double)n * (double)threads * sizeof(float) / best * 1e-9;
+}
