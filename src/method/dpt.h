@@ -14,7 +14,7 @@ enum { DPT_EXTRA = 10, DPT_KEY = 32 }; /* tokens that CAVPT learns beside an ima
 typedef struct dpt_sizes {
     int64_t C, E, W, N, n, K, b, T;
 } dpt_sizes;
-dpt_sizes dpt_sizes_of(const ammpl_prompt *p);
+dpt_sizes ammpli_dpt_sizes_of(const ammpl_prompt *p);
 
 /* One CAVPT layer for B images. */
 typedef struct dpt_cavpt {
@@ -34,23 +34,23 @@ typedef struct dpt_cavpt {
     float *prompt;    /* [B*K,W] P = ln2(O + Q0) */
 } dpt_cavpt;
 /* Its tensors, and where gradients go (grad NULL: inference). */
-dpt_cavpt dpt_cavpt_of(const ammpl_prompt *p, float *const *grad, int64_t layer, int64_t B);
+dpt_cavpt ammpli_dpt_cavpt_of(const ammpl_prompt *p, float *const *grad, int64_t layer, int64_t B);
 /* x [B*N,W] the tokens before the block (no gradient goes back to them), selected [B*K] rows of text features w [C,E]. */
-ammpl_status dpt_cavpt_forward(ammpli_engine *e, const dpt_sizes *z, dpt_cavpt *c, const float *x, const float *w,
+ammpl_status ammpli_dpt_cavpt_forward(ammpli_engine *e, const dpt_sizes *z, dpt_cavpt *c, const float *x, const float *w,
                                const int32_t *selected);
 /* Aux logits [h,C] = classifier(ln(O)) of h rows of O: the cross-entropy of the true class, each row times `weight`, is added to
  * *loss; its gradient to dout [B*K,W] and to the layer's parameters. */
-ammpl_status dpt_cavpt_aux(ammpli_engine *e, const dpt_sizes *z, const dpt_cavpt *c, const int32_t *hit /*[h] host*/,
+ammpl_status ammpli_dpt_cavpt_aux(ammpli_engine *e, const dpt_sizes *z, const dpt_cavpt *c, const int32_t *hit /*[h] host*/,
                            const int32_t *label /*[h] host*/, int64_t h, double weight, double *loss, float *dout);
 /* dprompt [B*K,W] and dout [B*K,W] (from aux; overwritten) to the parameters, and added to dw [C,E] at `selected`. */
-ammpl_status dpt_cavpt_backward(ammpli_engine *e, const dpt_sizes *z, const dpt_cavpt *c, const float *dprompt, float *dout,
+ammpl_status ammpli_dpt_cavpt_backward(ammpli_engine *e, const dpt_sizes *z, const dpt_cavpt *c, const float *dprompt, float *dout,
                                 const int32_t *selected, float *dw);
 
 /* dpt_run.c */
-ammpl_status dpt_predict(ammpl_session *s, const ammpl_prompt *p, const float *pixels, int64_t n, float *logits);
-ammpl_status dpt_accumulate(ammpl_session *s, ammpl_prompt *p, const ammpl_batch *batch, double *loss, float *logits);
-ammpl_status dpt_encode_images(ammpl_session *s, const ammpl_prompt *p, const float *pixels, int64_t n, float *out);
-ammpl_status dpt_encode_classes(ammpl_session *s, const ammpl_prompt *p, float *out);
-ammpl_status dpt_aux_rows(ammpl_session *s, const ammpl_prompt *p, const float *pixels, const int32_t *label, int64_t n, int64_t *rows);
+ammpl_status ammpli_dpt_predict(ammpl_session *s, const ammpl_prompt *p, const float *pixels, int64_t n, float *logits);
+ammpl_status ammpli_dpt_accumulate(ammpl_session *s, ammpl_prompt *p, const ammpl_batch *batch, double *loss, float *logits);
+ammpl_status ammpli_dpt_encode_images(ammpl_session *s, const ammpl_prompt *p, const float *pixels, int64_t n, float *out);
+ammpl_status ammpli_dpt_encode_classes(ammpl_session *s, const ammpl_prompt *p, float *out);
+ammpl_status ammpli_dpt_aux_rows(ammpl_session *s, const ammpl_prompt *p, const float *pixels, const int32_t *label, int64_t n, int64_t *rows);
 
 #endif

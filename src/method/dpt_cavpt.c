@@ -17,7 +17,7 @@ static const float *value(const ammpl_prompt *p, float *const *grad, const char 
     return ammpli_value(p, name);
 }
 
-dpt_cavpt dpt_cavpt_of(const ammpl_prompt *p, float *const *grad, int64_t j, int64_t B)
+dpt_cavpt ammpli_dpt_cavpt_of(const ammpl_prompt *p, float *const *grad, int64_t j, int64_t B)
 {
     dpt_cavpt c = {.layer = j, .B = B};
     int64_t each = DPT_EXTRA * p->model->image.width;
@@ -86,7 +86,7 @@ static ammpl_status gather_tokens(ammpli_engine *e, const dpt_sizes *z, dpt_cavp
     return e->ops->rows_copy(e->stream, c->tokens, device + B * z->N, c->ctx, device + B * (z->N + DPT_EXTRA), B * DPT_EXTRA, z->W);
 }
 
-ammpl_status dpt_cavpt_forward(ammpli_engine *e, const dpt_sizes *z, dpt_cavpt *c, const float *x, const float *w,
+ammpl_status ammpli_dpt_cavpt_forward(ammpli_engine *e, const dpt_sizes *z, dpt_cavpt *c, const float *x, const float *w,
                                const int32_t *selected)
 {
     int64_t rows = c->B * z->K, L = z->N + DPT_EXTRA, W = z->W, K = z->K, B = c->B;
@@ -120,7 +120,7 @@ ammpl_status dpt_cavpt_forward(ammpli_engine *e, const dpt_sizes *z, dpt_cavpt *
     return AMMPL_OK;
 }
 
-ammpl_status dpt_cavpt_aux(ammpli_engine *e, const dpt_sizes *z, const dpt_cavpt *c, const int32_t *hit, const int32_t *label,
+ammpl_status ammpli_dpt_cavpt_aux(ammpli_engine *e, const dpt_sizes *z, const dpt_cavpt *c, const int32_t *hit, const int32_t *label,
                            int64_t h, double weight, double *loss, float *dout)
 {
     int64_t W = z->W, C = z->C;
@@ -169,7 +169,7 @@ static ammpl_status attention_backward(ammpli_engine *e, const dpt_sizes *z, con
     return apply_back(e, dquery, dqueries, c->q, rows, DPT_KEY, W, 1);
 }
 
-ammpl_status dpt_cavpt_backward(ammpli_engine *e, const dpt_sizes *z, const dpt_cavpt *c, const float *dprompt, float *dout,
+ammpl_status ammpli_dpt_cavpt_backward(ammpli_engine *e, const dpt_sizes *z, const dpt_cavpt *c, const float *dprompt, float *dout,
                                 const int32_t *selected, float *dw)
 {
     int64_t B = c->B, K = z->K, W = z->W, E = z->E, rows = B * K;

@@ -28,7 +28,7 @@ typedef struct run {
     double joint, text_only, image_only, *aux;
 } run;
 
-dpt_sizes dpt_sizes_of(const ammpl_prompt *p)
+dpt_sizes ammpli_dpt_sizes_of(const ammpl_prompt *p)
 {
     const ammpl_model *m = p->model;
     int64_t first = ammpli_config_int(p->config, AMMPL_OPT_BOTTOM_LIMIT), K = ammpli_config_int(p->config, AMMPL_OPT_TOP_K);
@@ -240,8 +240,8 @@ static ammpl_status forward(run *r, part *t, const float *pixels)
         TRY(blocks(r, t, &t->lower));
     }
     for (int64_t j = 0; j < z.T; j++) { /* step 5 */
-        t->cavpt[j] = dpt_cavpt_of(r->p, r->grad, j, t->B);
-        TRY(dpt_cavpt_forward(e, &z, &t->cavpt[j], t->x, r->w, t->selected));
+        t->cavpt[j] = ammpli_dpt_cavpt_of(r->p, r->grad, j, t->B);
+        TRY(ammpli_dpt_cavpt_forward(e, &z, &t->cavpt[j], t->x, r->w, t->selected));
         t->prompt[z.b + j] = t->cavpt[j].prompt;
         TRY(ammpli_image_layout(e, &t->upper[j], t->B, z.K, true));
         t->upper[j].from = z.b + j;
@@ -284,7 +284,7 @@ static ammpl_status auxiliary(run *r, const part *t, int64_t j, float *dout)
     }
     ammpl_status status = AMMPL_OK;
     if (h > 0 && alpha > 0)
-        status = dpt_cavpt_aux(&r->s->engine, &r->z, &t->cavpt[j], row, label, h, alpha * r->aux_weight, &r->aux[j], dout);
+        status = ammpli_dpt_cavpt_aux(&r->s->engine, &r->z, &t->cavpt[j], row, label, h, alpha * r->aux_weight, &r->aux[j], dout);
     ammpli_free(r->p->ctx, row);
     return status;
 }
@@ -311,7 +311,7 @@ static ammpl_status backward(run *r, part *t, float *const *dvisual)
         TRY_GOTO(done, ammpli_take_zeros(e, t->B * z.K * z.W, &dout));
         TRY_GOTO(done, blocks_back(r, t, &t->upper[j], dlast, dprompt));
         TRY_GOTO(done, auxiliary(r, t, j, dout));
-        TRY_GOTO(done, dpt_cavpt_backward(e, &z, &t->cavpt[j], dprompt[z.b + j], dout, t->selected,
+        TRY_GOTO(done, ammpli_dpt_cavpt_backward(e, &z, &t->cavpt[j], dprompt[z.b + j], dout, t->selected,
                                            r->dw + j * z.C * z.E));
     }
     if (z.b > 0)
@@ -433,12 +433,12 @@ static ammpl_status run_step(run *r, ammpl_prompt *p, double *loss, float *logit
     return AMMPL_OK;
 }
 
-ammpl_status dpt_accumulate(ammpl_session *s, ammpl_prompt *p, const ammpl_batch *batch, double *loss, float *logits)
+ammpl_status ammpli_dpt_accumulate(ammpl_session *s, ammpl_prompt *p, const ammpl_batch *batch, double *loss, float *logits)
 {
     float **grad;
     ammpli_arena_reset(&s->engine);
     TRY(ammpli_gradients_take(&s->engine, p, &grad));
-    run r = {.s = s, .p = p, .z = dpt_sizes_of(p), .batch = batch, .grad = grad, .B = (int64_t)batch->n};
+    run r = {.s = s, .p = p, .z = ammpli_dpt_sizes_of(p), .batch = batch, .grad = grad, .B = (int64_t)batch->n};
     r.aux = ammpli_alloc(p->ctx, (size_t)r.z.T, sizeof *r.aux);
     ammpl_status status = r.aux ? run_step(&r, p, loss, logits) : AMMPL_E_MEMORY;
     ammpli_free(p->ctx, grad);
@@ -447,9 +447,9 @@ ammpl_status dpt_accumulate(ammpl_session *s, ammpl_prompt *p, const ammpl_batch
     return status;
 }
 
-ammpl_status dpt_aux_rows(ammpl_session *s, const ammpl_prompt *p, const float *pixels, const int32_t *label, int64_t n, int64_t *rows)
+ammpl_status ammpli_dpt_aux_rows(ammpl_session *s, const ammpl_prompt *p, const float *pixels, const int32_t *label, int64_t n, int64_t *rows)
 {
-    run r = {.s = s, .p = p, .z = dpt_sizes_of(p), .B = n};
+    run r = {.s = s, .p = p, .z = ammpli_dpt_sizes_of(p), .B = n};
     ammpli_arena_reset(&s->engine);
     ammpl_status status = choose(&r, pixels);
     if (status >= 0)
@@ -484,7 +484,7 @@ static ammpl_status infer(ammpl_session *s, const ammpl_prompt *p, const float *
 {
     int64_t R = p->model->grid * p->model->patch;
     for (int64_t from = 0; from < n; from += IMAGES_AT_ONCE) {
-        run r = {.s = s, .p = p, .z = dpt_sizes_of(p), .B = n - from < IMAGES_AT_ONCE ? n - from : IMAGES_AT_ONCE};
+        run r = {.s = s, .p = p, .z = ammpli_dpt_sizes_of(p), .B = n - from < IMAGES_AT_ONCE ? n - from : IMAGES_AT_ONCE};
         ammpli_arena_reset(&s->engine);
         ammpl_status status = infer_some(&r, pixels + from * 3 * R * R, logits ? logits + from * r.z.C : NULL);
         if (status >= 0 && features)
@@ -495,19 +495,19 @@ static ammpl_status infer(ammpl_session *s, const ammpl_prompt *p, const float *
     return AMMPL_OK;
 }
 
-ammpl_status dpt_predict(ammpl_session *s, const ammpl_prompt *p, const float *pixels, int64_t n, float *logits)
+ammpl_status ammpli_dpt_predict(ammpl_session *s, const ammpl_prompt *p, const float *pixels, int64_t n, float *logits)
 {
     return infer(s, p, pixels, n, logits, NULL);
 }
 
-ammpl_status dpt_encode_images(ammpl_session *s, const ammpl_prompt *p, const float *pixels, int64_t n, float *out)
+ammpl_status ammpli_dpt_encode_images(ammpl_session *s, const ammpl_prompt *p, const float *pixels, int64_t n, float *out)
 {
     return infer(s, p, pixels, n, NULL, out);
 }
 
-ammpl_status dpt_encode_classes(ammpl_session *s, const ammpl_prompt *p, float *out)
+ammpl_status ammpli_dpt_encode_classes(ammpl_session *s, const ammpl_prompt *p, float *out)
 {
-    run r = {.s = s, .p = p, .z = dpt_sizes_of(p)};
+    run r = {.s = s, .p = p, .z = ammpli_dpt_sizes_of(p)};
     ammpli_arena_reset(&s->engine);
     TRY(cached_text(&r));
     return s->engine.ops->download(s->engine.stream, out, r.unit, (size_t)(r.z.C * r.z.E) * sizeof *out);
