@@ -56,9 +56,9 @@ static const struct program program = {
 
 /* ---- what comes out ---- */
 
-static void print_tables(const struct tables *tables, size_t from)
+static void print_tables(const struct tables *tables)
 {
-    for (size_t i = from; i < tables->count; i++)
+    for (size_t i = 0; i < tables->count; i++)
         if (opt.json)
             table_print_json(&tables->item[i], tables->seeds, stdout);
         else
@@ -82,7 +82,7 @@ static void print_records(const struct record *record, size_t count)
         tables_make(record, count, protocols.item[i], metric, reference(), &tables);
         if (opt.per_class)
             tables_make_classes(record, count, protocols.item[i], &tables);
-        print_tables(&tables, 0);
+        print_tables(&tables);
         tables_free(&tables);
     }
     list_free(&protocols);
@@ -142,6 +142,15 @@ static bool load_model(struct app *app)
     return strcmp(app->backend, "cpu") != 0 || app_load_model(app);
 }
 
+/* What is written to folders finds them there; what cannot be made is known before the first run. */
+static bool make_folders(struct app *app, struct plan *plan)
+{
+    struct run_extras *extras = &opt.jobs.extras;
+    extras->report = opt.report;
+    return (extras->keep == NULL || app_make_folder(app, "keep", extras->keep)) &&
+           (opt.report == NULL || (app_make_folder(app, "report", opt.report) && masks_choose(app, plan, opt.report)));
+}
+
 static bool perform(struct app *app, struct plan *plan)
 {
     struct journal journal = {.file = -1};
@@ -153,9 +162,7 @@ static bool perform(struct app *app, struct plan *plan)
         app_ready(app);
         if (done != 0)
             app_say(app, "%zu of %zu runs are in %s already\n", done, plan->count, opt.out);
-        opt.jobs.extras.report = opt.report;
-        ok = (opt.jobs.extras.keep == NULL || app_make_folder(app, "keep", opt.jobs.extras.keep)) &&
-             (opt.report == NULL || (app_make_folder(app, "report", opt.report) && masks_choose(app, plan, opt.report))) && jobs_perform(app, plan, &journal, &opt.jobs) &&
+        ok = make_folders(app, plan) && jobs_perform(app, plan, &journal, &opt.jobs) &&
              (opt.report == NULL || masks_draw(app, plan, opt.report));
         struct record *record = plan_records(plan, &journal, &count);
         if (ok || (!interrupt_seen() && count > 0))

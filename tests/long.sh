@@ -8,9 +8,19 @@
 cd "$(dirname "$0")/.." || exit 1
 build=${BUILD:-build}
 vocabulary=${1:-../shared/data/clip-bpe/bpe_simple_vocab_16e6.txt.gz}
+
+# An evaluation that is killed twenty times (half a minute).
+[ -f "$build/build.ninja" ] || meson setup "$build" -Dtests=enabled || exit 1
+ninja -C "$build" examples/ammpl-evaluate examples/ammpl-pictures || exit 1
+killed=$(mktemp -d "${TMPDIR:-/tmp}/ammpl-killed-XXXXXX") || exit 1
+"$build/examples/ammpl-pictures" --out "$killed/pictures" --train 3 --test 2 --quiet &&
+    sh tests/evaluate/killed.sh "$build/examples" examples/demo-clip "$killed/pictures/base" 20 "$killed/work"
+failed=$?
+rm -rf "$killed"
+
 if ! [ -f "$vocabulary" ]; then
     echo "SKIP vitb16: there is no $vocabulary; give CLIP's vocabulary as the argument"
-    exit 0
+    exit $failed
 fi
 python=
 for candidate in "${PYTHON:-python3}" /usr/bin/python3; do
@@ -18,9 +28,8 @@ for candidate in "${PYTHON:-python3}" /usr/bin/python3; do
 done
 if ! [ "$python" ]; then
     echo "SKIP vitb16: python3 has no torch and numpy (Debian: python3-torch python3-numpy)"
-    exit 0
+    exit $failed
 fi
-[ -f "$build/build.ninja" ] || meson setup "$build" -Dtests=enabled || exit 1
 ninja -C "$build" tests/vitb16 && meson compile -C "$build" ammpl:shared_library || exit 1
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/ammpl-long-XXXXXX") || exit 1
@@ -28,7 +37,6 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
 echo "# commit $(git rev-parse --short HEAD 2> /dev/null || echo unknown), $(date -u +%Y-%m-%d), $(nproc) processors"
 (cd tests/reference && "$python" -B make_vitb16.py "$work") || exit 1
-failed=0
 library=$(cd "$build/lib" && pwd)/libammpl.so
 AMMPL_LIBRARY=$library "$python" -B tests/long/python_overhead.py "$work/openai" "$vocabulary" || failed=1
 for naming in openai hf; do

@@ -66,7 +66,7 @@ methods=$(
 for set in objects clothing; do
     "$bin/ammpl-evaluate" --protocol "$protocol" --model "$data/tinyclip" --root "$data/$set/train" --split "$out/$set.json" \
         --method "${methods#,}" --shots 4 --seeds 1 --settings "$out/base.settings" --out "$out/$protocol-$set.jsonl" --reference none \
-        ${JOBS:+--jobs "$JOBS"} >&2
+        ${JOBS:+--jobs "$JOBS"} >&2 || echo "choose_rates.sh: a rate that is too high is no choice" >&2
 done
 
 echo "# Chosen by tests/long/choose_rates.sh on part of the training pictures ($protocol, 4 shots, seed 1)."

@@ -18,11 +18,11 @@ check "has the third" grep -q '1 classes, 5 pictures' out
 succeeds "a split file from a split file" ammpl-split --root pictures/base --split whole.json --out copy.json
 check "is the same" cmp whole.json copy.json
 succeeds "a split file is read by ammpl-train" ammpl-train --model "$model" --root pictures/base --split dassl.json --method ammpl --epochs 1 \
-    --batch 2 --out split.safetensors --test
+    --batch 2 --out picked.safetensors --test
 check "with its six pictures" grep -q '6 pictures of 3 classes' out
 
 ammpl-train --model "$model" --data pictures/base --method ammpl --epochs 1 --batch 2 --shots 2 --sampler dassl --out sampled.safetensors --quiet
-check "it gives the prompt that --shots and --sampler give" cmp split.safetensors sampled.safetensors
+check "it gives the prompt that --shots and --sampler give" cmp picked.safetensors sampled.safetensors
 
 succeeds "--diff of equal files" ammpl-split --diff whole.json copy.json
 check "says so" grep -q '^the same 21 pictures in the same order' out
