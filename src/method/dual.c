@@ -342,7 +342,7 @@ int64_t ammpli_layers_in_file(const ammpli_st *st, const char *stem, int64_t fro
             continue;
         char *end;
         int64_t layer = strtoll(digits, &end, 10);
-        if (*end || layer < from || layer > 1000000)
+        if ((*end && *end != '.') || layer < from || layer > 1000000)
             continue;
         layers = layer - from >= layers ? layer - from + 1 : layers;
         if (layer == from && t->rank == 2)

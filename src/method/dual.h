@@ -44,8 +44,8 @@ void ammpli_layers_assemble(const ammpl_prompt *p, const char *name, int64_t fro
 /* How many layers have prompts: the option where it is given (0 is nothing given, unless least is 0), else min(own, layers).
  * AMMPL_E_RANGE outside least..layers.  The option then says so. */
 ammpl_status ammpli_depth(ammpl_prompt *p, ammpl_option option, int64_t own, int64_t least, int64_t layers, int64_t *depth);
-/* How many layers a file has tensors NAME.from, NAME.from+1, ... for, up to the last that is there, and the rows of the first: for
- * `infer`. */
+/* How many layers a file has tensors NAME.from, NAME.from+1, ... (or NAME.from.PART, ...) for, up to the last that is there, and the
+ * rows of the first: for `infer`. */
 int64_t ammpli_layers_in_file(const ammpli_st *st, const char *name, int64_t from, int64_t *rows);
 
 /* n_ctx_vision where it is set above 0, else `own`; the option then says so. */

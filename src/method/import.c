@@ -84,35 +84,42 @@ static bool matches(const char *pattern, const char *name, long *number)
     return *number < 1000 && strcmp(end, gap + 1) == 0;
 }
 
-/* The translation of a tensor's name, with any of the prefixes before it. */
-static const translation *translate(ammpl_method method, const char *name, long *number)
+/* The name behind a prefix, or NULL when it has none. */
+static const char *without_prefix(const char *name)
 {
-    for (bool more = true; more;) {
-        for (int i = 0; i < TRANSLATIONS; i++)
-            if (translations[i].method == method && matches(translations[i].theirs, name, number))
-                return &translations[i];
-        more = false;
-        for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0] && !more; i++) {
-            size_t n = strlen(prefixes[i]);
-            more = strncmp(name, prefixes[i], n) == 0;
-            name += more ? n : 0;
-        }
-    }
+    for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++)
+        if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)
+            return name + strlen(prefixes[i]);
     return NULL;
 }
 
-static bool is_ignored(const char *name)
+/* The translation of a tensor's name, with any of the prefixes before it. */
+static const translation *translate(ammpl_method method, const char *name, long *number)
 {
-    for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0] - 1; i++)
-        if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)
-            name += strlen(prefixes[i]);
-    for (size_t i = 0; i < sizeof never_ignored / sizeof never_ignored[0]; i++)
-        if (strstr(name, never_ignored[i]))
-            return false;
+    for (; name; name = without_prefix(name))
+        for (int i = 0; i < TRANSLATIONS; i++)
+            if (translations[i].method == method && matches(translations[i].theirs, name, number))
+                return &translations[i];
+    return NULL;
+}
+
+static bool begins_like_clip(const char *name)
+{
     for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++)
         if (strncmp(name, ignored[i], strlen(ignored[i])) == 0)
             return true;
     return false;
+}
+
+static bool is_ignored(const char *name)
+{
+    for (size_t i = 0; i < sizeof never_ignored / sizeof never_ignored[0]; i++)
+        if (strstr(name, never_ignored[i]))
+            return false;
+    bool known = false;
+    for (; name && !known; name = without_prefix(name))
+        known = begins_like_clip(name);
+    return known;
 }
 
 static void our_name(const translation *t, long number, char name[64])

@@ -48,11 +48,11 @@ static ammpl_status bind(ammpl_prompt *p)
 
 static ammpl_status infer(ammpl_prompt *p, const ammpli_st *st)
 {
-    int64_t rows;
+    int64_t rows, texts = 1 + ammpli_layers_in_file(st, "text_ctx", 1, &rows), maps = ammpli_layers_in_file(st, "proj", 0, &rows);
     const ammpli_st_tensor *ctx = ammpli_st_find(st, "ctx");
     if (ctx && ctx->rank == 2)
         TRY(ammpli_infer_int(p, st, AMMPL_OPT_N_CTX, 1, ctx->shape[0]));
-    return ammpli_infer_int(p, st, AMMPL_OPT_DEPTH, 1, 1 + ammpli_layers_in_file(st, "text_ctx", 1, &rows));
+    return ammpli_infer_int(p, st, AMMPL_OPT_DEPTH, 1, texts > maps ? texts : maps);
 }
 
 /* Layer j's text prompt T_j and its projection, values and gradients. */
