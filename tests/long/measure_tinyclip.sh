@@ -1,74 +1,209 @@
 #!/bin/sh
-# The small CLIP of ../shared/data on real photographs: AMMPL with 1, 4 and 16 shots, three seeds, both scopes; the evaluation
-# modes and kinds of draws on what was trained; CoOp (mask and interaction off) beside it.  Run by hand, about an hour on two cores.
+# The small CLIP of ../shared/data on real photographs: every method with 1, 4 and 16 shots, three seeds, on `objects` and `clothing`;
+# AMMPL's evaluation modes and kinds of draws on what was trained.  By hand, one thread, an hour or two.
 #
-#   tests/long/measure_tinyclip.sh BUILD_DIR OUT_DIR
+#   tests/long/measure_tinyclip.sh BUILD_DIR OUT_DIR          the runs, then the tables of src/method/README.md
+#   tests/long/measure_tinyclip.sh BUILD_DIR OUT_DIR tables   the tables of the runs that are there
+#   tests/long/measure_tinyclip.sh BUILD_DIR OUT_DIR rates    what the learning rates below were chosen by
 #
-# Every finished run leaves a line in OUT_DIR/results.tsv and is not repeated; the table is printed at the end.
-# Learning rates were chosen on part of the training pictures (4 shots, seed 1), never on the test part.
+# Every finished run leaves a line in OUT_DIR/results.tsv (or rates.tsv) and is not repeated: method, variant, data, shots, seed,
+# accuracy in percent, epochs, seconds of the median epoch, peak memory in MiB (VmHWM), flags, what was masked.
+# SHOTS="1 4" and METHODS="coop:class vp:" take a part.
 set -eu
-[ $# -eq 2 ] || { sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 2; }
+[ $# -ge 2 ] || { sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 2; }
 root=$(cd "$(dirname "$0")/../.." && pwd)
 data=$root/../shared/data
 bin=$1/examples
 out=$2
 [ -d "$data/tinyclip" ] || { echo "measure_tinyclip.sh: $data/tinyclip is not there"; exit 1; }
+[ -x /usr/bin/time ] || { echo "measure_tinyclip.sh: needs GNU time (apt-get install time)"; exit 1; }
 mkdir -p "$out"
+tab=$(printf '\t')
+trained='coop:unified coop:class cocoop: vp: vpt: dlp: ivlp: maple: dpt:'
+METHODS=${METHODS:-"$trained ammpl:class ammpl:shared"}
+SHOTS=${SHOTS:-1 4 16}
 
-# run NAME DATA SHOTS SEED FLAGS...: trains, then a line "name data shots seed accuracy | masked patches | how far P moved"
+# flags METHOD VARIANT DATA: all but the learning rate.  This CLIP knows class names only behind "a photo of a": contexts start from these
+# words (16 random vectors, or VP's "This is a photo of a {}", leave its text features near chance).
+flags() {
+    printf -- '--epochs %d --batch 8' "$([ "$1" = ammpl ] && echo 4 || echo 8)"
+    case $1:$2 in
+    coop:unified) printf " %s" "--ctx-init 'a photo of a'" ;;
+    coop:class) printf " %s" "--ctx-init 'a photo of a' --class-specific" ;;
+    vp:) printf " %s" "--template 'a photo of a {}.' --warmup-steps 4" ;;
+    dpt:) printf " %s" "--ctx-init 'a photo of a' --n-ctx 4 --guidance-epochs 2 --warmup-epochs 1" ;;
+    ammpl:class | ammpl:shared) printf " %s" "--scope $2" ;;
+    ammpl:coop-*) printf " %s" "--scope ${2#coop-} --mask off --interaction off" ;;
+    ammpl:image-draws) printf " %s" "--scope shared --draws image" ;;
+    esac
+    # 40 classes cost 40 image encodes a picture: 5 candidates, else a run takes eight times as long
+    case $1:$2:$3 in
+    ammpl:coop-*) ;;
+    ammpl:*:objects) printf " %s" "--candidates 5" ;;
+    esac
+}
+
+# rate METHOD VARIANT DATA: what `rates` says is best
+rate() {
+    case $1:$2:$3 in
+    coop:unified:objects | cocoop:* | ivlp:* | vpt::clothing | dpt::objects) echo "--lr 0.8" ;;
+    coop:unified:clothing | maple::objects | dpt::clothing) echo "--lr 0.05" ;;
+    coop:class:objects) echo "--lr 0.02" ;;
+    coop:class:clothing) echo "--lr 0.5" ;;
+    vp::objects) echo "--lr 1" ;;
+    vp::clothing) echo "--lr 100" ;;
+    vpt::objects | dlp::clothing | maple::clothing) echo "--lr 0.2" ;;
+    dlp::objects) echo "--lr 3" ;;
+    ammpl:class:clothing) echo "--lr 8 --lr-mask 0.1" ;;
+    ammpl:shared:clothing | ammpl:image-draws:clothing) echo "--lr 0.4 --lr-mask 0.05" ;;
+    ammpl:class:objects) echo "--lr 0.1 --lr-mask 0.3" ;;
+    ammpl:shared:objects | ammpl:image-draws:objects) echo "--lr 0.05 --lr-mask 0.2" ;;
+    ammpl:coop-class:clothing) echo "--lr 8" ;;
+    ammpl:coop-shared:objects) echo "--lr 0.05" ;;
+    esac
+}
+
+# train TSV PICTURES METHOD VARIANT DATA SHOTS SEED FLAGS: one run and its line
+train() {
+    tsv=$out/$1
+    pictures=$2
+    method=$3
+    key=$3$tab$4$tab$5$tab$6$tab$7
+    id=$3-$4-$5-$6-$7
+    known=$key
+    [ "$1" = results.tsv ] || { id=rates/run; known="$key$tab.*$tab$8"; }
+    shots=$6
+    seed=$7
+    options=$8
+    grep -q -e "^$known$tab" "$tsv" 2>/dev/null && return 0
+    echo "$options" | xargs /usr/bin/time -f 'peak %M' "$bin/ammpl-train" --model "$data/tinyclip" --data "$pictures" --method "$method" \
+        --out "$out/$id.safetensors" --log "$out/$id.jsonl" --force --shots "$shots" --seed "$seed" --augment none \
+        --cache "$out/cache" --threads 1 --test >"$out/$id.txt" 2>&1 ||
+        grep -q 'the learning rate is too high' "$out/$id.txt" || { tail -3 "$out/$id.txt"; exit 1; }
+    accuracy=$(sed -n 's/^test accuracy \([0-9.]*\).*/\1/p' "$out/$id.txt")
+    seconds=$(sed -n 's/.*"seconds": \([0-9.]*\), "images_per.*/\1/p' "$out/$id.jsonl" | sort -n)
+    printf '%s\t' "$key" "${accuracy:-diverged}" "$(echo "$seconds" | wc -l)" \
+        "$(echo "$seconds" | awk '{ at[NR] = $1 } END { print at[int((NR + 1) / 2)] }')" \
+        "$(awk '/^peak / { printf "%.0f", $2 / 1024 }' "$out/$id.txt")" "$options" >"$out/line"
+    sed -n 's/.*a draw hides \(.* per class\).*/\1/p; s/^\(P moved.*\)/\1/p' "$out/$id.txt" | tr '\n' ' ' >>"$out/line"
+    echo >>"$out/line"
+    cat "$out/line" >>"$tsv"
+}
+
+# run METHOD VARIANT DATA SHOTS SEED
 run() {
-    name=$1 set=$2 shots=$3 seed=$4
-    shift 4
-    id=$name-$set-$shots-$seed
-    grep -q "^$id	" "$out/results.tsv" 2>/dev/null && return 0
-    begin=$(date +%s)
-    "$bin/ammpl-train" --model "$data/tinyclip" --data "$data/$set" --method ammpl --out "$out/$id.safetensors" --force \
-        --shots "$shots" --seed "$seed" --epochs 4 --batch 8 --augment none --threads 1 --test "$@" >"$out/$id.txt" 2>&1
-    printf '%s\t%s\t%s\t%s\n' "$id" "$(sed -n 's/^test accuracy \([0-9.]*\).*/\1/p' "$out/$id.txt")" \
-        "$(sed -n 's/.*a draw hides //p; s/^\(P moved.*\)/\1/p' "$out/$id.txt" | tr '\n' ';')" \
-        "$(($(date +%s) - begin)) s" >>"$out/results.tsv"
+    train results.tsv "$data/$3" "$1" "$2" "$3" "$4" "$5" "$(rate "$1" "$2" "$3") $(flags "$1" "$2" "$3")"
 }
 
-# ask NAME DATA SHOTS SEED MODE: the trained prompt under another evaluation mode
+# ask METHOD VARIANT DATA SHOTS SEED NAME FLAGS...: accuracy without training, as variant NAME
 ask() {
-    id=$1-$2-$3-$4
-    grep -q "^$id@$5	" "$out/results.tsv" 2>/dev/null && return 0
-    accuracy=$("$bin/ammpl-classify" --model "$data/tinyclip" --data "$data/$2" --part test --prompt "$out/$id.safetensors" \
-        --set "evaluation=$5" --threads 1 --quiet 2>/dev/null | sed -n 's/^accuracy \([0-9.]*\).*/\1/p')
-    printf '%s@%s\t%s\n' "$id" "$5" "$accuracy" >>"$out/results.tsv"
+    key=$1$tab$6$tab$3$tab$4$tab$5
+    grep -q -e "^$key$tab" "$out/results.tsv" 2>/dev/null && return 0
+    set=$3
+    prompt=$out/$1-$2-$3-$4-$5.safetensors
+    [ "$1" = zeroshot ] || set -- "$@" --prompt "$prompt"
+    shift 6
+    accuracy=$(/usr/bin/time -o "$out/time" -f %M "$bin/ammpl-classify" --model "$data/tinyclip" --data "$data/$set" --part test \
+        --threads 1 --quiet "$@" 2>/dev/null | sed -n 's/^accuracy \([0-9.]*\).*/\1/p')
+    printf '%s\t%s\t0\t\t%.0f\t%s\t\n' "$key" "$accuracy" "$(($(cat "$out/time") / 1024))" "$*" >>"$out/results.tsv"
 }
 
-# all SHOTS: the runs of one number of shots.  40 classes of `objects`: 5 candidates, else a run takes eight times as long.
-all() {
-    for seed in 1 2 3; do
-        run class clothing "$1" "$seed" --lr 8 --set scope=class --set lr_mask=0.1
-        run shared clothing "$1" "$seed" --lr 0.4 --set scope=shared --set lr_mask=0.05
-        run class objects "$1" "$seed" --lr 0.1 --set scope=class --set lr_mask=0.3 --set candidates=5
-        run shared objects "$1" "$seed" --lr 0.05 --set scope=shared --set lr_mask=0.2 --set candidates=5
+# Rates are tried on training pictures alone: trained on 4 of the first 8 of each class, validated on the others of it.
+rates() {
+    for set in objects clothing; do
+        [ -d "$out/rates/$set" ] && continue
+        for class in "$data/$set/train"/*; do
+            name=$(basename "$class")
+            mkdir -p "$out/rates/$set/train/$name" "$out/rates/$set/test/$name"
+            for picture in "$class"/*; do echo "$picture"; done | sed -n '1,8p' | xargs -I{} cp {} "$out/rates/$set/train/$name"
+            for picture in "$class"/*; do echo "$picture"; done | sed '1,8d' | xargs -I{} cp {} "$out/rates/$set/test/$name"
+        done
+    done
+    for mv in $METHODS; do
+        case $mv in
+        coop:unified | cocoop:) grid='0.05 0.2 0.8 3' ;;
+        coop:class) grid='0.02 0.1 0.5 2 8' ;;
+        vp:) grid='0.1 1 10 100' ;;
+        dlp:) grid='0.05 0.2 0.8 3 12' ;;
+        maple:) grid='0.01 0.05 0.2 0.8 3' ;;
+        ammpl:*) continue ;; # chosen before, in the same way
+        *) grid='0.05 0.2 0.8 3' ;;
+        esac
+        for set in objects clothing; do
+            for lr in $grid; do
+                train rates.tsv "$out/rates/$set" "${mv%:*}" "${mv#*:}" "$set" 4 1 "--lr $lr $(flags "${mv%:*}" "${mv#*:}" "$set")"
+            done
+        done
     done
 }
 
-for shots in ${SHOTS:-1 4 16}; do
-    all "$shots"
-    for seed in 1 2 3; do
-        [ "$shots" = 4 ] || continue
-        run coop-class clothing 4 "$seed" --lr 8 --set scope=class --set mask=off --set interaction=off
-        run coop-shared objects 4 "$seed" --lr 0.05 --set scope=shared --set mask=off --set interaction=off
-        run image-draws objects 4 "$seed" --lr 0.05 --set scope=shared --set lr_mask=0.2 --set candidates=5 --set draws=image
-        for mode in threshold sample mean:4; do
-            for set in clothing objects; do
-                ask class $set 4 "$seed" $mode
-                ask shared $set 4 "$seed" $mode
+# Mean and standard deviation over seeds (ddof 0); seconds per epoch: the mean over seeds; memory: the largest.
+tables() {
+    echo '| method | data | 1 shot | 4 shots | 16 shots | s per epoch: 1, 4, 16 shots | peak MiB | seeds |'
+    echo '|---|---|---|---|---|---|---|---|'
+    awk -F'\t' 'function cell(key,   mean, v) {
+            if (!(key in n)) return "–"
+            mean = sum[key] / n[key]; v = square[key] / n[key] - mean * mean
+            return sprintf("%.1f ± %.1f", mean, sqrt(v > 0 ? v : 0)) }
+        function pace(key) { return n[key] && seconds[key] > 0 ? sprintf("%.2f", seconds[key] / n[key]) : "–" }
+        { name = $1 ($2 == "" ? "" : " " $2); row = name " | " $3; key = row SUBSEP $4
+          if (!(row in known)) { known[row] = 1; rows[++count] = row }
+          n[key]++; sum[key] += $6; square[key] += $6 * $6; seconds[key] += $8
+          if ($9 > peak[row]) peak[row] = $9; if (n[key] > seeds[row]) seeds[row] = n[key] }
+        END { for (i = 1; i <= count; i++) { row = rows[i]; one = row SUBSEP 1; four = row SUBSEP 4; many = row SUBSEP 16
+            if ((row SUBSEP 0) in n) one = four = many = row SUBSEP 0
+            printf "| %s | %s | %s | %s | %s, %s, %s | %s | %d |\n", row, cell(one), cell(four), cell(many), pace(one), pace(four), pace(many),
+                peak[row], seeds[row] } }' "$out/results.tsv" | sort -t'|' -s -k3,3r
+    echo
+    echo "AMMPL, paired by seed: accuracy under another evaluation mode, or with one draw for all classes, minus that of the row's base."
+    echo
+    echo '| variant | against | data | shots | difference, seeds 1 2 3 | mean |'
+    echo '|---|---|---|---|---|---|'
+    awk -F'\t' '$1 == "ammpl" { got[$2, $3, $4, $5] = $6
+            if (!(($2, $3, $4) in known)) { known[$2, $3, $4] = 1; row[++count] = $2 SUBSEP $3 SUBSEP $4 } }
+        END { for (i = 1; i <= count; i++) { split(row[i], at, SUBSEP); base = at[1] == "image-draws" ? "shared" : at[1]
+            if (!sub(/@.*/, "", base) && at[1] != "image-draws") continue
+            text = ""; sum = n = 0
+            for (seed = 1; seed <= 3; seed++) if ((row[i], seed) in got && ((base, at[2], at[3], seed) in got)) {
+                d = got[row[i], seed] - got[base, at[2], at[3], seed]; sum += d; n++; text = text sprintf(" %+.2f", d) }
+            if (n) printf "| %s | %s | %s | %d |%s | %+.2f |\n", at[1], base, at[2], at[3], text, sum / n } }' "$out/results.tsv" | sort
+}
+
+case ${3:-} in
+rates) rates; exit 0 ;;
+tables) tables; exit 0 ;;
+esac
+
+for set in objects clothing; do
+    ask zeroshot '' $set 0 1 '' --template '@ImageNet'
+done
+for shots in $SHOTS; do
+    for mv in $METHODS; do
+        for set in objects clothing; do
+            for seed in 1 2 3; do
+                run "${mv%:*}" "${mv#*:}" $set "$shots" $seed
             done
         done
     done
 done
-
-# Mean and standard deviation (over seeds, ddof 0) of every row.
-echo '| run | data | shots | seeds | accuracy % | sd |'
-echo '|---|---|---|---|---|---|'
-awk -F'\t' '{ id = $1; mode = ""; if (split(id, at, "@") > 1) { id = at[1]; mode = " @" at[2] }
-        n = split(id, part, "-"); name = part[1]; for (i = 2; i <= n - 3; i++) name = name "-" part[i]
-        key = name mode " | " part[n - 2] " | " part[n - 1]; count[key]++; sum[key] += $2; square[key] += $2 * $2 }
-    END { for (key in count) { mean = sum[key] / count[key]; v = square[key] / count[key] - mean * mean
-        printf "| %s | %d | %.2f | %.2f |\n", key, count[key], mean, sqrt(v > 0 ? v : 0) } }' "$out/results.tsv" | sort
+# What AMMPL's options change: the mask left out (then it is CoOp), one draw for all classes, the evaluation modes.
+modes() {
+    for seed in 1 2 3; do
+        [ "$1" = 16 ] || run ammpl coop-class clothing "$1" $seed
+        [ "$1" = 16 ] || run ammpl coop-shared objects "$1" $seed
+        [ "$1" = 16 ] || run ammpl image-draws objects "$1" $seed
+        run ammpl image-draws clothing "$1" $seed
+        for set in clothing objects; do
+            for mode in threshold sample mean:4; do
+                ask ammpl class $set "$1" $seed "class@$mode" --set evaluation=$mode
+                ask ammpl shared $set "$1" $seed "shared@$mode" --set evaluation=$mode
+            done
+        done
+    done
+}
+case $METHODS in *ammpl*)
+    for shots in $SHOTS; do
+        [ "$shots" = 1 ] || modes "$shots"
+    done ;;
+esac
+tables
