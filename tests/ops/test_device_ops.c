@@ -81,6 +81,7 @@ static run on_cpu(const op_case *c)
 START_TEST(op)
 {
     const op_case *c = &cases[_i];
+    cuda_emu_counts before = counted ? *counted() : (cuda_emu_counts){0};
     run first = on_device(c, 0);
     int64_t compared = first.compared;
     ck_assert_msg(compared > 0, "%s compared nothing", c->name);
@@ -105,7 +106,11 @@ START_TEST(op)
     }
     ck_assert_msg(sqrt(difference) <= 1e-5 * sqrt(square), "%s: differs from the CPU by %.2g", c->name, sqrt(difference / square));
     compared += (int64_t)first.length / 4;
-    printf("# %s: %lld values compared, %.2g off the CPU\n", c->name, (long long)compared, square > 0 ? sqrt(difference / square) : 0.0);
+    printf("# %s: %lld values compared, %.2g off the CPU", c->name, (long long)compared, square > 0 ? sqrt(difference / square) : 0.0);
+    if (counted)
+        printf("; %llu launches, %llu million accesses judged", (unsigned long long)(counted()->launches - before.launches),
+               (unsigned long long)(counted()->accesses - before.accesses) / 1000000);
+    printf("\n");
     run_free(&first);
     run_free(&reference);
 }
