@@ -56,61 +56,93 @@ __device__ __forceinline__ float *statistics(const attention &a, const span &s)
     return a.stats + (s.head * a.T + s.from) * 3;
 }
 
-/* ---- tiles ---- */
+/* ---- tiles of W rows, of which `rows` are the sequence's: what is behind them is left out in whole groups of threads.  FULL
+ *      promises that nothing is behind, and that a head fills DH: then every loop has a fixed length. ---- */
 
-/* tile[d][r] = src[r][d] for r < W rows, 0 for r >= rows and d >= dh. */
-template <int DH, int W> __device__ __forceinline__ void load_turned(float *tile, const float *src, int64_t ld, int64_t rows, int64_t dh)
+#define EACH_ROW(i, limit) UNROLL for (int i = 0; i < R; i++) if (TY * i < (limit))
+#define EACH_COLUMN(j, n, limit) UNROLL for (int j = 0; j < (n); j++) if (TX * j < (limit))
+
+/* tile[d][r] = src[r][d]; up to the next multiple of 16 in both directions what is behind `rows` and dh is 0. */
+template <int W> __device__ __forceinline__ void load_turned(float *tile, const float *src, int64_t ld, int rows, int dh)
 {
-    for (int i = threadIdx.x; i < DH * W; i += TILE_THREADS) {
-        int d = i % DH, r = i / DH;
-        tile[d * (W + 1) + r] = r < rows && d < dh ? src[r * ld + d] : 0;
-    }
+    int warp = threadIdx.x / WARP, rows_up = rows < W ? (rows + 15) / 16 * 16 : W;
+    for (int r = warp; r < rows_up; r += TILE_THREADS / WARP)
+        for (int d = lane_index(); d < (dh + 15) / 16 * 16; d += WARP)
+            tile[d * (W + 1) + r] = r < rows && d < dh ? src[r * ld + d] : 0;
 }
 
-/* sum[i][j] = <a row ty + TY i, b row tx + TX j> over dh, both turned, in tiles WA and WB wide. */
-template <int R, int C, int TY, int TX, int WA, int WB>
-__device__ __forceinline__ void row_products(float (&sum)[R][C], const float *a, const float *b, int64_t dh, int ty, int tx)
+template <bool FULL, int DH, int R, int C, int TY, int TX, int WA, int WB>
+__device__ __forceinline__ void row_product_loop(float (&sum)[R][C], const float *a, const float *b, int rows, int columns, int dh,
+                                                 int ty, int tx)
 {
-    UNROLL
-    for (int i = 0; i < R; i++)
-        UNROLL
-        for (int j = 0; j < C; j++)
+    rows = FULL ? WA : rows;
+    columns = FULL ? WB : columns;
+    dh = FULL ? DH : dh;
+    EACH_ROW(i, rows)
+        EACH_COLUMN(j, C, columns)
             sum[i][j] = 0;
     for (int d = 0; d < dh; d++)
-        UNROLL
-        for (int i = 0; i < R; i++) {
+        EACH_ROW(i, rows)
+        {
             float x = a[d * (WA + 1) + ty + TY * i];
-            UNROLL
-            for (int j = 0; j < C; j++)
+            EACH_COLUMN(j, C, columns)
                 sum[i][j] = fmaf(x, b[d * (WB + 1) + tx + TX * j], sum[i][j]);
         }
 }
 
-/* sum[i][j] += sum over rows r of weight[ty + TY i][r] b[tx + TX j][r]: weight in rows of W + 1, b turned. */
-template <int R, int C, int TY, int TX, int W>
-__device__ __forceinline__ void add_weighted(float (&sum)[R][C], const float *weight, const float *b, int ty, int tx)
+/* sum[i][j] = <a row ty + TY i, b row tx + TX j> over dh, both turned, in tiles WA and WB wide. */
+template <int DH, int R, int C, int TY, int TX, int WA, int WB>
+__device__ __forceinline__ void row_products(float (&sum)[R][C], const float *a, const float *b, int rows, int columns, int dh, int ty,
+                                             int tx)
 {
-    for (int r = 0; r < W; r++)
-        UNROLL
-        for (int i = 0; i < R; i++) {
+    if (rows == WA && columns == WB && dh == DH)
+        row_product_loop<true, DH, R, C, TY, TX, WA, WB>(sum, a, b, rows, columns, dh, ty, tx);
+    else
+        row_product_loop<false, DH, R, C, TY, TX, WA, WB>(sum, a, b, rows, columns, dh, ty, tx);
+}
+
+template <bool FULL, int DH, int R, int C, int TY, int TX, int W>
+__device__ __forceinline__ void add_weighted_loop(float (&sum)[R][C], const float *weight, const float *b, int rows, int n, int dh,
+                                                  int ty, int tx)
+{
+    rows = FULL ? R * TY : rows;
+    n = FULL ? W : n;
+    dh = FULL ? DH : dh;
+    for (int r = 0; r < n; r++)
+        EACH_ROW(i, rows)
+        {
             float x = weight[(ty + TY * i) * (W + 1) + r];
-            UNROLL
-            for (int j = 0; j < C; j++)
+            EACH_COLUMN(j, C, dh)
                 sum[i][j] = fmaf(x, b[(tx + TX * j) * (W + 1) + r], sum[i][j]);
         }
+}
+
+/* sum[i][j] += sum over n rows r of weight[ty + TY i][r] b[tx + TX j][r]: weight in rows of W + 1, b turned. */
+template <int DH, int R, int C, int TY, int TX, int W>
+__device__ __forceinline__ void add_weighted(float (&sum)[R][C], const float *weight, const float *b, int rows, int n, int dh, int ty,
+                                             int tx)
+{
+    if (rows == R * TY && n == W && dh == DH)
+        add_weighted_loop<true, DH, R, C, TY, TX, W>(sum, weight, b, rows, n, dh, ty, tx);
+    else
+        add_weighted_loop<false, DH, R, C, TY, TX, W>(sum, weight, b, rows, n, dh, ty, tx);
 }
 
 /* Scaled scores of a tile of keys from `k0` on; what a query does not see is -infinity. */
 template <int R, int C, int TY, int TX>
 __device__ __forceinline__ void mask_scores(float (&s)[R][C], const attention &a, const span &h, int64_t q0, int64_t k0, int ty, int tx)
 {
-    UNROLL
-    for (int i = 0; i < R; i++)
-        UNROLL
-        for (int j = 0; j < C; j++) {
+    UNROLL for (int i = 0; i < R; i++)
+        UNROLL for (int j = 0; j < C; j++) {
             int64_t q = q0 + ty + TY * i, k = k0 + tx + TX * j;
             s[i][j] = k < h.length && (!a.causal || k <= q) ? s[i][j] * a.scale : -INFINITY;
         }
+}
+
+/* How many of the rows from `first` on a tile of w takes. */
+__device__ __forceinline__ int rows_left(const span &h, int64_t first, int w)
+{
+    return h.length - first < w ? (int)(h.length - first) : w;
 }
 
 /* Over the TX threads that share a row: neighbours in a warp. */
@@ -130,18 +162,16 @@ template <int TX> __device__ __forceinline__ float row_max(float x)
 
 /* Takes a tile of scores into the running maximum and sum of each row: the scores become e^(score - maximum), factor[i] is what
  * earlier sums and outputs must be multiplied with. */
-template <int R, int C, int TX>
-__device__ __forceinline__ void take_scores(float (&s)[R][C], float (&max)[R], float (&sum)[R], float (&factor)[R])
+template <int R, int C, int TY, int TX>
+__device__ __forceinline__ void take_scores(float (&s)[R][C], float (&max)[R], float (&sum)[R], float (&factor)[R], int rows)
 {
-    UNROLL
-    for (int i = 0; i < R; i++) {
+    EACH_ROW(i, rows)
+    {
         float top = max[i], total = 0;
-        UNROLL
-        for (int j = 0; j < C; j++)
+        UNROLL for (int j = 0; j < C; j++)
             top = fmaxf(top, s[i][j]);
         top = row_max<TX>(top);
-        UNROLL
-        for (int j = 0; j < C; j++) {
+        UNROLL for (int j = 0; j < C; j++) {
             s[i][j] = expf(s[i][j] - top);
             total += s[i][j];
         }
@@ -149,6 +179,15 @@ __device__ __forceinline__ void take_scores(float (&s)[R][C], float (&max)[R], f
         sum[i] = sum[i] * factor[i] + row_sum<TX>(total);
         max[i] = top;
     }
+}
+
+/* A tile in rows of W + 1. */
+template <int R, int C, int TY, int TX, int W>
+__device__ __forceinline__ void put_weights(float *weights, const float (&s)[R][C], int rows, int ty, int tx)
+{
+    EACH_ROW(i, rows)
+        UNROLL for (int j = 0; j < C; j++)
+            weights[(ty + TY * i) * (W + 1) + tx + TX * j] = s[i][j];
 }
 
 /* ---- forward ---- */
@@ -163,47 +202,35 @@ template <int DH, int Q, int K> static __global__ void __launch_bounds__(TILE_TH
     span h;
     if (!find_span(a, Q, &h))
         return;
-    int ty = threadIdx.x / TX, tx = threadIdx.x % TX;
+    int ty = threadIdx.x / TX, tx = threadIdx.x % TX, dh = (int)a.dh, rows = rows_left(h, h.first, Q);
     const float *q = query(a, h) + h.first * 3 * a.D, *k = query(a, h) + a.D, *v = k + a.D;
-    float o[R][OC], max[R], sum[R], factor[R];
-    UNROLL
-    for (int i = 0; i < R; i++) {
+    float o[R][OC] = {}, max[R], sum[R] = {}, factor[R] = {}, s[R][C] = {};
+    UNROLL for (int i = 0; i < R; i++)
         max[i] = -INFINITY;
-        sum[i] = 0;
-        UNROLL
-        for (int j = 0; j < OC; j++)
-            o[i][j] = 0;
-    }
-    load_turned<DH, Q>(queries, q, 3 * a.D, h.length - h.first, a.dh);
+    load_turned<Q>(queries, q, 3 * a.D, rows, dh);
     int64_t end = a.causal && h.first + Q < h.length ? h.first + Q : h.length;
     for (int64_t k0 = 0; k0 < end; k0 += K) {
-        float s[R][C];
-        load_turned<DH, K>(keys, k + k0 * 3 * a.D, 3 * a.D, h.length - k0, a.dh);
+        int n = rows_left(h, k0, K);
+        load_turned<K>(keys, k + k0 * 3 * a.D, 3 * a.D, n, dh);
         __syncthreads();
-        row_products<R, C, TY, TX, Q, K>(s, queries, keys, a.dh, ty, tx);
+        row_products<DH, R, C, TY, TX, Q, K>(s, queries, keys, rows, n, dh, ty, tx);
         mask_scores<R, C, TY, TX>(s, a, h, h.first, k0, ty, tx);
-        take_scores<R, C, TX>(s, max, sum, factor);
-        UNROLL
-        for (int i = 0; i < R; i++) {
-            UNROLL
-            for (int j = 0; j < OC; j++)
+        take_scores<R, C, TY, TX>(s, max, sum, factor, rows);
+        EACH_ROW(i, rows)
+            EACH_COLUMN(j, OC, dh)
                 o[i][j] *= factor[i];
-            UNROLL
-            for (int j = 0; j < C; j++)
-                weights[(ty + TY * i) * (K + 1) + tx + TX * j] = s[i][j];
-        }
+        put_weights<R, C, TY, TX, K>(weights, s, rows, ty, tx);
         __syncthreads(); /* the keys are read, the weights there */
-        load_turned<DH, K>(keys, v + k0 * 3 * a.D, 3 * a.D, h.length - k0, a.dh);
+        load_turned<K>(keys, v + k0 * 3 * a.D, 3 * a.D, n, dh);
         __syncthreads();
-        add_weighted<R, OC, TY, TX, K>(o, weights, keys, ty, tx);
+        add_weighted<DH, R, OC, TY, TX, K>(o, weights, keys, rows, n, dh, ty, tx);
         __syncthreads(); /* the values are read */
     }
-    UNROLL
-    for (int i = 0; i < R; i++) {
+    EACH_ROW(i, rows)
+    {
         int64_t row = h.first + ty + TY * i;
-        UNROLL
-        for (int j = 0; j < OC; j++)
-            if (row < h.length && tx + TX * j < a.dh)
+        EACH_COLUMN(j, OC, dh)
+            if (row < h.length && tx + TX * j < dh)
                 a.out[(h.from + row) * a.D + h.head * a.dh + tx + TX * j] = o[i][j] / sum[i];
     }
 }
@@ -223,64 +250,58 @@ template <int DH, int W, int R> static __global__ void __launch_bounds__(TILE_TH
     span h;
     if (!find_span(a, W, &h))
         return;
-    int ty = threadIdx.x / TX, tx = threadIdx.x % TX;
+    int ty = threadIdx.x / TX, tx = threadIdx.x % TX, dh = (int)a.dh, rows = rows_left(h, h.first, W);
     const float *q = query(a, h) + h.first * 3 * a.D, *k = query(a, h) + a.D, *v = k + a.D;
     const float *dout = a.dout + (h.from + h.first) * a.D + h.head * a.dh, *fout = a.fout + (h.from + h.first) * a.D + h.head * a.dh;
-    float dq[R][OC], max[R], sum[R], dot[R], factor[R], s[R][C], ds[R][C];
-    load_turned<DH, W>(queries, q, 3 * a.D, h.length - h.first, a.dh);
-    load_turned<DH, W>(douts, dout, a.D, h.length - h.first, a.dh);
+    float dq[R][OC] = {}, max[R], sum[R] = {}, dot[R] = {}, factor[R] = {}, s[R][C] = {}, ds[R][C] = {};
+    load_turned<W>(queries, q, 3 * a.D, rows, dh);
+    load_turned<W>(douts, dout, a.D, rows, dh);
     int64_t end = a.causal && h.first + W < h.length ? h.first + W : h.length;
-    UNROLL
-    for (int i = 0; i < R; i++) {
-        int64_t row = ty + TY * i;
+    UNROLL for (int i = 0; i < R; i++)
         max[i] = -INFINITY;
-        sum[i] = dot[i] = 0;
-        UNROLL
-        for (int j = 0; j < OC; j++) {
-            int64_t d = tx + TX * j;
-            dq[i][j] = 0;
-            if (h.first + row < h.length && d < a.dh)
+    EACH_ROW(i, rows)
+    {
+        int row = ty + TY * i;
+        for (int d = tx; d < dh; d += TX)
+            if (row < rows)
                 dot[i] = fmaf(dout[row * a.D + d], fout[row * a.D + d], dot[i]);
-        }
         dot[i] = row_sum<TX>(dot[i]);
     }
     for (int64_t k0 = 0; k0 < end; k0 += W) {
+        int n = rows_left(h, k0, W);
         __syncthreads(); /* the tile before is read */
-        load_turned<DH, W>(keys, k + k0 * 3 * a.D, 3 * a.D, h.length - k0, a.dh);
+        load_turned<W>(keys, k + k0 * 3 * a.D, 3 * a.D, n, dh);
         __syncthreads();
-        row_products<R, C, TY, TX, W, W>(s, queries, keys, a.dh, ty, tx);
+        row_products<DH, R, C, TY, TX, W, W>(s, queries, keys, rows, n, dh, ty, tx);
         mask_scores<R, C, TY, TX>(s, a, h, h.first, k0, ty, tx);
-        take_scores<R, C, TX>(s, max, sum, factor);
+        take_scores<R, C, TY, TX>(s, max, sum, factor, rows);
     }
     for (int64_t k0 = 0; k0 < end; k0 += W) {
+        int n = rows_left(h, k0, W);
         __syncthreads();
-        load_turned<DH, W>(keys, k + k0 * 3 * a.D, 3 * a.D, h.length - k0, a.dh);
-        load_turned<DH, W>(values, v + k0 * 3 * a.D, 3 * a.D, h.length - k0, a.dh);
+        load_turned<W>(keys, k + k0 * 3 * a.D, 3 * a.D, n, dh);
+        load_turned<W>(values, v + k0 * 3 * a.D, 3 * a.D, n, dh);
         __syncthreads();
-        row_products<R, C, TY, TX, W, W>(s, queries, keys, a.dh, ty, tx);
+        row_products<DH, R, C, TY, TX, W, W>(s, queries, keys, rows, n, dh, ty, tx);
         mask_scores<R, C, TY, TX>(s, a, h, h.first, k0, ty, tx);
-        row_products<R, C, TY, TX, W, W>(ds, douts, values, a.dh, ty, tx);
-        UNROLL
-        for (int i = 0; i < R; i++)
-            UNROLL
-            for (int j = 0; j < C; j++) {
-                float p = expf(s[i][j] - max[i]) * (1.0f / sum[i]);
-                weights[(ty + TY * i) * (W + 1) + tx + TX * j] = p * (ds[i][j] - dot[i]) * a.scale;
-            }
+        row_products<DH, R, C, TY, TX, W, W>(ds, douts, values, rows, n, dh, ty, tx);
+        EACH_ROW(i, rows)
+            EACH_COLUMN(j, C, n)
+                ds[i][j] = expf(s[i][j] - max[i]) * (1.0f / sum[i]) * (ds[i][j] - dot[i]) * a.scale;
+        put_weights<R, C, TY, TX, W>(weights, ds, rows, ty, tx);
         __syncthreads();
-        add_weighted<R, OC, TY, TX, W>(dq, weights, keys, ty, tx);
+        add_weighted<DH, R, OC, TY, TX, W>(dq, weights, keys, rows, n, dh, ty, tx);
     }
-    UNROLL
-    for (int i = 0; i < R; i++) {
-        int64_t row = h.first + ty + TY * i;
-        if (row >= h.length)
+    EACH_ROW(i, rows)
+    {
+        int row = ty + TY * i;
+        if (row >= rows)
             continue;
-        UNROLL
-        for (int j = 0; j < OC; j++)
-            if (tx + TX * j < a.dh)
-                a.out[(h.from + row) * 3 * a.D + h.head * a.dh + tx + TX * j] = dq[i][j];
+        EACH_COLUMN(j, OC, dh)
+            if (tx + TX * j < dh)
+                a.out[(h.from + h.first + row) * 3 * a.D + h.head * a.dh + tx + TX * j] = dq[i][j];
         if (tx == 0) {
-            float *stats = statistics(a, h) + row * 3;
+            float *stats = statistics(a, h) + (h.first + row) * 3;
             stats[0] = max[i];
             stats[1] = 1.0f / sum[i];
             stats[2] = dot[i];
@@ -300,54 +321,42 @@ template <int DH, int W, int R> static __global__ void __launch_bounds__(TILE_TH
     span h;
     if (!find_span(a, W, &h))
         return;
-    int ty = threadIdx.x / TX, tx = threadIdx.x % TX;
+    int ty = threadIdx.x / TX, tx = threadIdx.x % TX, dh = (int)a.dh, rows = rows_left(h, h.first, W);
     const float *q = query(a, h), *k = q + a.D + h.first * 3 * a.D, *v = k + a.D, *stats = statistics(a, h);
     const float *dout = a.dout + h.from * a.D + h.head * a.dh;
-    float dk[R][OC], dv[R][OC], s[R][C], dp[R][C];
-    UNROLL
-    for (int i = 0; i < R; i++)
-        UNROLL
-        for (int j = 0; j < OC; j++)
-            dk[i][j] = dv[i][j] = 0;
-    load_turned<DH, W>(keys, k, 3 * a.D, h.length - h.first, a.dh);
-    load_turned<DH, W>(values, v, 3 * a.D, h.length - h.first, a.dh);
+    float dk[R][OC] = {}, dv[R][OC] = {}, s[R][C] = {}, dp[R][C] = {};
+    load_turned<W>(keys, k, 3 * a.D, rows, dh);
+    load_turned<W>(values, v, 3 * a.D, rows, dh);
     for (int64_t q0 = a.causal ? h.first : 0; q0 < h.length; q0 += W) { /* h.first is a multiple of W */
+        int n = rows_left(h, q0, W);
         __syncthreads();
-        load_turned<DH, W>(queries, q + q0 * 3 * a.D, 3 * a.D, h.length - q0, a.dh);
-        load_turned<DH, W>(douts, dout + q0 * a.D, a.D, h.length - q0, a.dh);
+        load_turned<W>(queries, q + q0 * 3 * a.D, 3 * a.D, n, dh);
+        load_turned<W>(douts, dout + q0 * a.D, a.D, n, dh);
         __syncthreads();
-        row_products<R, C, TY, TX, W, W>(s, keys, queries, a.dh, ty, tx);
-        row_products<R, C, TY, TX, W, W>(dp, values, douts, a.dh, ty, tx);
-        UNROLL
-        for (int i = 0; i < R; i++)
-            UNROLL
-            for (int j = 0; j < C; j++) {
+        row_products<DH, R, C, TY, TX, W, W>(s, keys, queries, rows, n, dh, ty, tx);
+        row_products<DH, R, C, TY, TX, W, W>(dp, values, douts, rows, n, dh, ty, tx);
+        EACH_ROW(i, rows)
+            EACH_COLUMN(j, C, n)
+            {
                 int64_t key = h.first + ty + TY * i, row = q0 + tx + TX * j;
                 bool seen = row < h.length && (!a.causal || key <= row);
                 const float *of = stats + (seen ? row : 0) * 3;
                 s[i][j] = seen ? expf(s[i][j] * a.scale - of[0]) * of[1] : 0;
-                dp[i][j] = s[i][j] * (dp[i][j] - of[2]) * a.scale;
-                if (!seen)
-                    dp[i][j] = 0;
-                weights[(ty + TY * i) * (W + 1) + tx + TX * j] = s[i][j];
+                dp[i][j] = seen ? s[i][j] * (dp[i][j] - of[2]) * a.scale : 0;
             }
+        put_weights<R, C, TY, TX, W>(weights, s, rows, ty, tx);
         __syncthreads();
-        add_weighted<R, OC, TY, TX, W>(dv, weights, douts, ty, tx);
+        add_weighted<DH, R, OC, TY, TX, W>(dv, weights, douts, rows, n, dh, ty, tx);
         __syncthreads();
-        UNROLL
-        for (int i = 0; i < R; i++)
-            UNROLL
-            for (int j = 0; j < C; j++)
-                weights[(ty + TY * i) * (W + 1) + tx + TX * j] = dp[i][j];
+        put_weights<R, C, TY, TX, W>(weights, dp, rows, ty, tx);
         __syncthreads();
-        add_weighted<R, OC, TY, TX, W>(dk, weights, queries, ty, tx);
+        add_weighted<DH, R, OC, TY, TX, W>(dk, weights, queries, rows, n, dh, ty, tx);
     }
-    UNROLL
-    for (int i = 0; i < R; i++) {
+    EACH_ROW(i, rows)
+    {
         int64_t row = h.first + ty + TY * i;
-        UNROLL
-        for (int j = 0; j < OC; j++)
-            if (row < h.length && tx + TX * j < a.dh) {
+        EACH_COLUMN(j, OC, dh)
+            if (row < h.length && tx + TX * j < dh) {
                 float *to = a.out + (h.from + row) * 3 * a.D + a.D + h.head * a.dh + tx + TX * j;
                 to[0] = dk[i][j];
                 to[a.D] = dv[i][j];
