@@ -290,8 +290,9 @@ static void run_block(int policy, std::vector<int> &order)
             now.at = place{block_number, static_cast<uint32_t>(i), threads[i].barriers, threads[i].meetings};
             now.stack = fibre_stack(threads[i].f, &now.stack_end);
             now.in_kernel = true;
+            now.judged = judging;
             fibre_enter(threads[i].f);
-            now.in_kernel = false;
+            now.in_kernel = now.judged = false;
             left -= threads[i].state == DONE;
         }
         if (any)
@@ -328,6 +329,8 @@ void run_kernel(const emu_kernel &k)
         run_block(policy, order);
     }
     counts->launches++;
+    counts->accesses += judged_accesses;
+    judged_accesses = 0;
     counts->threads += blocks * static_cast<uint64_t>(number);
     uint64_t name = 1469598103934665603u;
     for (const char *c = k.name; *c; c++)

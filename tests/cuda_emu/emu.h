@@ -90,13 +90,14 @@ void recycle(void);    /* nothing is allocated: addresses may begin anew */
 void touch(const void *p, size_t n, bool write, const char *what);
 void copy_record(void *dst, const void *src, size_t n); /* device to device: what was not written stays so */
 void atomic_access(void *p);
+extern uint64_t judged_accesses;
 void forget_words(const void *p, size_t n); /* a freed range */
 
 /* ---- the thread that runs (block.cc) ---- */
 
 /* In one place, since every access looks at it. */
 struct thread_now {
-    bool in_kernel;
+    bool in_kernel, judged;
     place at;
     const char *stack, *stack_end; /* its own */
     const char *parameters, *parameters_end;
@@ -106,6 +107,7 @@ struct thread_now {
     int64_t countdown;   /* accesses until another thread goes on */
 };
 extern thread_now now;
+extern bool judging;
 std::string where(void); /* "kernel k, block 3, thread 7" or the operation's name */
 void switch_thread(void);
 cudaError_t check_launch(const emu_kernel &k);

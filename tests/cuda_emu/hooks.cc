@@ -115,10 +115,12 @@ static inline void judge(record *r, bool write, bool atomic, const place &me, ui
 static const size_t SHARED_ROOM = (48 + 64) * 1024; /* block.cc */
 static record shared_records[SHARED_ROOM / 4]; /* of the block of that generation */
 
+uint64_t judged_accesses; /* of this launch */
+
 static void access(const void *p, size_t n, bool write, bool atomic)
 {
     const char *c = static_cast<const char *>(p);
-    counts->accesses++;
+    judged_accesses++;
     if (c >= now.shared && c < now.shared + SHARED_ROOM) {
         size_t at = static_cast<size_t>(c - now.shared);
         if (at + n > now.shared_bytes)
@@ -149,7 +151,8 @@ static void access(const void *p, size_t n, bool write, bool atomic)
 
 void atomic_access(void *p)
 {
-    access(p, 4, true, true);
+    if (now.judged)
+        access(p, 4, true, true);
 }
 
 /* ---- accesses of whole ranges ---- */
@@ -162,7 +165,7 @@ void touch(const void *p, size_t n, bool write, const char *what)
         fail("%s: %s is %p, which is no device memory", where().c_str(), what, p);
     find_allocation(p, n, write ? "writes" : "reads");
     const char *c = static_cast<const char *>(p);
-    for (size_t i = 0; i < n; i += 4)
+    for (size_t i = 0; judging && i < n; i += 4)
         judge(record_of(c + i), write, false, place{0, 0, 0, 0}, running->id, true, c + i);
 }
 
@@ -172,7 +175,7 @@ void copy_record(void *dst, const void *src, size_t n)
         return;
     find_allocation(src, n, "reads");
     touch(dst, n, true, "dst");
-    for (size_t i = 0; i < n; i += 4) {
+    for (size_t i = 0; judging && i < n; i += 4) {
         record *from = record_of(static_cast<const char *>(src) + i);
         if (!from->write_op)
             record_of(static_cast<char *>(dst) + i)->write_op = 0;
@@ -186,12 +189,12 @@ void copy_record(void *dst, const void *src, size_t n)
 /* ---- what the compiler calls ---- */
 
 #define HOOKS(n)                                                                                                \
-    void __tsan_read##n(void *p) { if (emu::now.in_kernel) emu::access(p, n, false, false); }                        \
-    void __tsan_write##n(void *p) { if (emu::now.in_kernel) emu::access(p, n, true, false); }                        \
-    void __tsan_unaligned_read##n(void *p) { if (emu::now.in_kernel) emu::access(p, n, false, false); }              \
-    void __tsan_unaligned_write##n(void *p) { if (emu::now.in_kernel) emu::access(p, n, true, false); }              \
-    void __tsan_volatile_read##n(void *p) { if (emu::now.in_kernel) emu::access(p, n, false, false); }               \
-    void __tsan_volatile_write##n(void *p) { if (emu::now.in_kernel) emu::access(p, n, true, false); }
+    void __tsan_read##n(void *p) { if (emu::now.judged) emu::access(p, n, false, false); }                        \
+    void __tsan_write##n(void *p) { if (emu::now.judged) emu::access(p, n, true, false); }                        \
+    void __tsan_unaligned_read##n(void *p) { if (emu::now.judged) emu::access(p, n, false, false); }              \
+    void __tsan_unaligned_write##n(void *p) { if (emu::now.judged) emu::access(p, n, true, false); }              \
+    void __tsan_volatile_read##n(void *p) { if (emu::now.judged) emu::access(p, n, false, false); }               \
+    void __tsan_volatile_write##n(void *p) { if (emu::now.judged) emu::access(p, n, true, false); }
 
 #pragma GCC diagnostic ignored "-Wmissing-declarations"
 #pragma GCC diagnostic ignored "-Wbuiltin-declaration-mismatch"
@@ -201,8 +204,8 @@ HOOKS(2)
 HOOKS(4)
 HOOKS(8)
 HOOKS(16)
-void __tsan_read_range(void *p, size_t n) { if (emu::now.in_kernel) emu::access(p, n, false, false); }
-void __tsan_write_range(void *p, size_t n) { if (emu::now.in_kernel) emu::access(p, n, true, false); }
+void __tsan_read_range(void *p, size_t n) { if (emu::now.judged) emu::access(p, n, false, false); }
+void __tsan_write_range(void *p, size_t n) { if (emu::now.judged) emu::access(p, n, true, false); }
 void __tsan_init(void) {}
 void __tsan_func_entry(void *) {}
 void __tsan_func_exit(void) {}

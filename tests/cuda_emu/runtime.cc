@@ -14,6 +14,7 @@ struct emu_pool {
 namespace emu {
 
 uint64_t seed;
+bool judging = true;
 static int devices = 1;
 static std::recursive_mutex mutex;
 static cudaError_t last_error;
@@ -130,6 +131,12 @@ void cuda_emu_configure(uint64_t new_seed, size_t memory, int new_devices)
     set_seed(new_seed);
     set_total(memory);
     devices = new_devices;
+}
+
+void cuda_emu_judge(int judge)
+{
+    drain_all();
+    judging = judge != 0;
 }
 
 void cuda_emu_fail(int64_t n, int error, int for_ever)
