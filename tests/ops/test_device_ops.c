@@ -144,7 +144,7 @@ static ammpl_status little_of_everything(device *d, float *y)
     TRY_GOTO(done, ops->upload(s, x, in, sizeof in));
     TRY_GOTO(done, ops->upload(s, start, bounds, sizeof bounds));
     TRY_GOTO(done, ops->zero(s, other, sizeof in));
-    TRY_GOTO(done, ops->attention_forward(s, other, x, start, 2, 3, ROWS, WIDTH, 2, 1));
+    TRY_GOTO(done, ops->attention_forward(s, other, x, start, 2, 3, ROWS, WIDTH, 2, 1, NULL, NULL, 0));
     TRY_GOTO(done, ops->linear_forward(s, x, NULL, other, w, NULL, x, AMMPL_ACT_GELU, ROWS));
     TRY_GOTO(done, ops->copy(s, other, x, ROWS * WIDTH * sizeof *y));
     TRY_GOTO(done, ops->sync(s));
