@@ -1,12 +1,15 @@
 /* support.c - see support.h. */
 #include "support.h"
 
+#include <dlfcn.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "cuda_emu/control.h"
 
 static const char *turn(const char *folder, const char *name)
 {
@@ -60,6 +63,63 @@ ammpl_context *test_context(void)
     return ctx;
 }
 
+/* ---- a device other than the CPU ---- */
+
+static const char *plugin; /* NULL: the CPU */
+static cuda_emu_counted_fn counted;
+
+const ammpl_device *test_device(ammpl_context *ctx)
+{
+    if (!plugin)
+        return &ctx->device[0];
+    ck_ok(ammpli_backend_load(ctx, plugin));
+    return &ctx->device[1];
+}
+
+/* Loads it once before the cases fork, so that an emulated device counts in one place.  False: it cannot be used here. */
+static bool open_plugin(void)
+{
+    const char *seed = getenv("AMMPL_TEST_SEED");
+    ammpl_context *ctx;
+    plugin = getenv("AMMPL_TEST_BACKEND");
+    if (!plugin)
+        return true;
+    if (ammpli_context_create(NULL, &ctx) < 0 || ammpli_backend_load(ctx, plugin) < 0) {
+        test_skip("everything on this device", ammpli_error_text());
+        printf("1..0 # SKIP\n");
+        return false;
+    }
+    printf("# %s: %s\n", ctx->device[1].name, ctx->device[1].description);
+    void *module = dlopen(plugin, RTLD_NOW | RTLD_NOLOAD), *symbol = dlsym(module, "cuda_emu_configure");
+    cuda_emu_configure_fn configure;
+    memcpy(&configure, &symbol, sizeof configure);
+    if (configure)
+        configure(seed ? strtoull(seed, NULL, 10) : 0, (size_t)1 << 30, 1);
+    symbol = dlsym(module, "cuda_emu_judge");
+    cuda_emu_judge_fn judge;
+    memcpy(&judge, &symbol, sizeof judge);
+    if (judge && getenv("AMMPL_TEST_UNJUDGED"))
+        judge(0);
+    symbol = dlsym(module, "cuda_emu_counted");
+    memcpy(&counted, &symbol, sizeof counted);
+    ammpli_context_release(ctx);
+    return true;
+}
+
+/* A run that launched nothing on the device has tested something else. */
+static bool device_was_used(void)
+{
+    if (!counted)
+        return true;
+    const cuda_emu_counts *c = counted();
+    printf("# emulated: %llu kernels in %llu launches of %llu threads, %llu products, %llu copies, %llu accesses judged\n",
+           (unsigned long long)c->kernels, (unsigned long long)c->launches, (unsigned long long)c->threads,
+           (unsigned long long)c->products, (unsigned long long)c->copies, (unsigned long long)c->accesses);
+    if (!c->launches)
+        fprintf(stderr, "nothing was launched on the device\n");
+    return c->launches > 0;
+}
+
 float *test_tensor(const ammpli_st *st, const char *name, int64_t *count)
 {
     const ammpli_st_tensor *t = ammpli_st_find(st, name);
@@ -92,10 +152,12 @@ void test_skip(const char *name, const char *why)
 
 int test_main(Suite *suite)
 {
+    if (!open_plugin())
+        return EXIT_SUCCESS;
     SRunner *runner = srunner_create(suite);
     srunner_set_tap(runner, "-");
     srunner_run_all(runner, CK_SILENT);
     int failed = srunner_ntests_failed(runner), run = srunner_ntests_run(runner);
     srunner_free(runner);
-    return failed || !run ? EXIT_FAILURE : EXIT_SUCCESS;
+    return failed || !run || !device_was_used() ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -18,6 +18,9 @@ const char *test_shared(const char *name);
 const char *test_temp(const char *name);
 /* A context that must come into being. */
 ammpl_context *test_context(void);
+/* The device that the program tests: the first of the plug-in whose file $AMMPL_TEST_BACKEND names (an emulated one orders its
+ * work by $AMMPL_TEST_SEED, and judges no accesses where $AMMPL_TEST_UNJUDGED is set), else the CPU. */
+const ammpl_device *test_device(ammpl_context *ctx);
 /* A whole tensor of an open file as float32 (malloc, the test's own to free); fails the test when absent. */
 float *test_tensor(const ammpli_st *st, const char *name, int64_t *count);
 /* |a - b| / max(|b|, floor) over n values, in double. */

@@ -27,7 +27,7 @@ typedef struct fixture {
 static void set_up(fixture *f)
 {
     f->ctx = test_context();
-    ck_ok(ammpl_model_load_file(f->ctx, NULL, test_golden("nano-odd"), NULL, &f->model));
+    ck_ok(ammpl_model_load_file(f->ctx, test_device(f->ctx), test_golden("nano-odd"), NULL, &f->model));
     ck_ok(ammpl_tape_create(f->model, NULL, &f->tape));
     ck_ok(ammpli_st_open(f->ctx, test_golden("tape.safetensors"), &f->golden));
 }

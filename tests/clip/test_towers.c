@@ -24,7 +24,7 @@ static ammpl_model *load_model(ammpl_context *ctx, int i)
     ck_ok(ammpli_config_create(ctx, &cfg));
     ck_ok(ammpli_config_set_string(cfg, AMMPL_OPT_VOCAB, test_golden("nano")));
     ck_ok(ammpli_config_set_string(cfg, AMMPL_OPT_ACTIVATION, models[i].activation));
-    ck_ok(ammpli_model_load_file(ctx, NULL, test_golden(models[i].folder), cfg, &m));
+    ck_ok(ammpli_model_load_file(ctx, test_device(ctx), test_golden(models[i].folder), cfg, &m));
     ammpli_config_destroy(cfg);
     return m;
 }

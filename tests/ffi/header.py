@@ -98,7 +98,7 @@ def rust_type(header, kind):
 
 def rust(header):
     lines = ["//! The declarations of ammpl.h, made from it by `python3 tests/ffi/header.py rust include/ammpl/ammpl.h`.",
-             "//! What they mean is written there.", "#![allow(non_camel_case_types)]", "",
+             "//! What they mean is written there.", "#![allow(non_camel_case_types, non_snake_case)]", "",
              "use std::os::raw::{c_char, c_void};", ""]
     for name in header.handles:
         lines += ["#[repr(C)]", f"pub struct {name} {{", "    _opaque: [u8; 0],", "}"]

@@ -46,7 +46,7 @@ void open_fixture(fixture *f, const char *prefix, const char *variant, int64_t m
     read_options(f);
     ck_ok(ammpli_config_set_int(f->cfg, AMMPL_OPT_MEMORY_LIMIT, memory_limit));
     f->seed = (uint64_t)ammpli_config_int(f->cfg, AMMPL_OPT_SEED);
-    ck_ok(ammpli_model_load_file(f->ctx, NULL, test_golden(ammpli_st_meta(f->st, "model")), NULL, &f->model));
+    ck_ok(ammpli_model_load_file(f->ctx, test_device(f->ctx), test_golden(ammpli_st_meta(f->st, "model")), NULL, &f->model));
     f->classes = json_loads(ammpli_st_meta(f->st, "classes"), 0, NULL);
     f->C = json_array_size(f->classes);
     ck_assert_uint_le(f->C, MOST_CLASSES);

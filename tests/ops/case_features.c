@@ -207,7 +207,7 @@ void case_cross_entropy_forward(run *r)
     }
     float z[2] = {0, 0};
     int32_t wrong = 2;
-    refuses(r, r->ops->cross_entropy_forward(r->s, z, z, &wrong, 1, 2), "label");
+    refuses_late(r, r->ops->cross_entropy_forward(r->s, make(r, 1), PUT(r, z, 2), PUT(r, &wrong, 1), 1, 2), "label");
     refuses(r, r->ops->cross_entropy_forward(r->s, z, z, &wrong, -1, 2), "negative");
     refuses(r, r->ops->cross_entropy_forward(r->s, z, NULL, &wrong, 1, 2), "NULL");
 }
@@ -239,7 +239,7 @@ void case_cross_entropy_backward(run *r)
     }
     float z[2] = {0, 0};
     int32_t wrong = -1;
-    refuses(r, r->ops->cross_entropy_backward(r->s, z, z, &wrong, 1, 1, 2), "label");
+    refuses_late(r, r->ops->cross_entropy_backward(r->s, make(r, 2), PUT(r, z, 2), PUT(r, &wrong, 1), 1, 1, 2), "label");
     refuses(r, r->ops->cross_entropy_backward(r->s, z, z, &wrong, 1, -1, 2), "negative");
     refuses(r, r->ops->cross_entropy_backward(r->s, NULL, z, &wrong, 1, 1, 2), "NULL");
 }

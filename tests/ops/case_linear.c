@@ -52,7 +52,7 @@ void case_linear_forward(run *r)
             int64_t few = t + 7 <= T && t % 2 ? 7 : 1;
             float *some = make(r, few * N), *part = residual ? PUT(r, residual + t * N, few * N) : NULL;
             ck_ok(r->ops->linear_forward(r->s, some, NULL, x + t * K, l.weight, b, part, act, few));
-            same_bits(r, "rows alone", get(r, some, few * N), got + t * N, few * N);
+            same_rows(r, "rows alone", get(r, some, few * N), got + t * N, few * N);
         }
         /* NaN spoils its row and no other. */
         int64_t bad = T / 2;
@@ -123,7 +123,7 @@ void case_linear_backward(run *r)
             int64_t few = t + 7 <= T && t % 2 ? 7 : 1;
             float *some = make(r, few * K);
             ck_ok(r->ops->linear_backward(r->s, some, dy + t * N, l.weight, pre ? pre + t * K : NULL, act, few));
-            same_bits(r, "rows alone", get(r, some, few * K), got + t * K, few * K);
+            same_rows(r, "rows alone", get(r, some, few * K), got + t * K, few * K);
         }
         int64_t bad = T / 2;
         l.dy[bad * N + N / 2] = NAN;
@@ -180,7 +180,7 @@ void case_gemm(run *r)
             float *row = make(r, N);
             int64_t m = M / 2, b = batch - 1;
             ck_ok(r->ops->gemm(r->s, 1, 1, N, K, alpha, a + b * stride_a + m * K, 0, 0, bb + b * stride_b, tb, 0, 0, row, 0));
-            same_bits(r, "row alone", get(r, row, N), got + b * stride_c + m * N, N);
+            same_rows(r, "row alone", get(r, row, N), got + b * stride_c + m * N, N);
         }
         if (K && batch) {
             A[ta ? K / 2 * M : K / 2] = NAN; /* row 0 of the first batch */

@@ -190,6 +190,14 @@ void same_bits(run *r, const char *what, const float *got, const float *want, in
     r->compared += n;
 }
 
+void same_rows(run *r, const char *what, const float *got, const float *want, int64_t n)
+{
+    if (r->by_shape)
+        close_to(r, what, got, to_double(r, want, n), n, 3e-6);
+    else
+        same_bits(r, what, got, want, n);
+}
+
 void all_nan(run *r, const char *what, const float *got, int64_t n)
 {
     for (int64_t i = 0; i < n; i++)

@@ -48,6 +48,7 @@ struct run {
     const char *name;
     const ammpl_ops *ops;
     ammpl_stream *s;
+    bool by_shape; /* products are a BLAS's: their rounding may depend on how many rows there are */
     uint64_t random;
     int64_t compared;    /* values */
     buffer *buffers;
@@ -87,6 +88,8 @@ float *get(run *r, const float *device, int64_t n);
  * NaN where want has NaN. */
 void close_to(run *r, const char *what, const float *got, const double *want, int64_t n, double tolerance);
 void same_bits(run *r, const char *what, const float *got, const float *want, int64_t n);
+/* The same rows from a product with fewer: same bits, but close where they are by_shape. */
+void same_rows(run *r, const char *what, const float *got, const float *want, int64_t n);
 void all_nan(run *r, const char *what, const float *got, int64_t n);
 void all_finite(run *r, const char *what, const float *got, int64_t n);
 
@@ -101,6 +104,19 @@ void slopes(run *r, const char *what, const float *gradient, double (*value)(voi
         ck_status(call, AMMPL_E_ARGUMENT, word);                                                                  \
         ammpli_clear_error();                                                                                     \
         (r)->compared++;                                                                                          \
+    } while (0)
+
+/* The same where what is wrong lies in backend memory: the op says so, or the next sync. */
+#define refuses_late(r, call, word)                                       \
+    do {                                                                  \
+        ammpl_status late = (call);                                       \
+        if (late >= 0)                                                    \
+            late = (r)->ops->sync((r)->s);                                \
+        ck_assert_int_eq(late, AMMPL_E_ARGUMENT);                         \
+        ck_assert_msg(strstr(ammpli_error_text(), word), "%s", ammpli_error_text()); \
+        ammpli_clear_error();                                             \
+        (r)->compared++;                                                  \
+        ck_ok((r)->ops->sync((r)->s));                                    \
     } while (0)
 
 /* Sizes that do not divide anything. */

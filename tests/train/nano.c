@@ -62,7 +62,7 @@ void nano_open_method(nano *n, const char *model, ammpl_method method, const cha
     memset(n, 0, sizeof *n);
     n->method = method;
     n->ctx = test_context();
-    ck_ok(ammpli_model_load_file(n->ctx, NULL, test_golden(model), NULL, &n->model));
+    ck_ok(ammpli_model_load_file(n->ctx, test_device(n->ctx), test_golden(model), NULL, &n->model));
     ck_ok(ammpli_config_create(n->ctx, &n->cfg));
     for (const char *const *o = base; *o; o += 2)
         nano_set(n, o[0], o[1]);

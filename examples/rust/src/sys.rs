@@ -1,6 +1,6 @@
 //! The declarations of ammpl.h, made from it by `python3 tests/ffi/header.py rust include/ammpl/ammpl.h`.
 //! What they mean is written there.
-#![allow(non_camel_case_types)]
+#![allow(non_camel_case_types, non_snake_case)]
 
 use std::os::raw::{c_char, c_void};
 

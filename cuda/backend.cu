@@ -1,0 +1,254 @@
+/* backend.cu - the plug-in's entry, its table, devices, streams, and how CUDA's failures are told. */
+#include "common.cuh"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- the table ---- */
+
+static constexpr ammpl_ops make_table(void)
+{
+    ammpl_ops t = {};
+    t.struct_size = sizeof(ammpl_ops);
+#define SLOT(op) t.op = ammpl_cuda_##op;
+    CUDA_OPS(SLOT)
+#undef SLOT
+    return t;
+}
+static constexpr ammpl_ops table = make_table();
+
+#define ONE(op) +1
+static_assert(0 CUDA_OPS(ONE) == AMMPL_OPS_COUNT, "an op is missing from CUDA_OPS");
+
+/* ---- failures ---- */
+
+/* "cudaMemcpyAsync" of "cudaMemcpyAsync(dst, ...)". */
+static int name_length(const char *call)
+{
+    const char *open = strchr(call, '(');
+    return (int)(open ? (size_t)(open - call) : strlen(call));
+}
+
+/* After these nothing works on the device until the process ends. */
+static bool is_lost(cudaError_t error)
+{
+    switch ((int)error) {
+    case 214: /* cudaErrorECCUncorrectable */
+    case 220: /* cudaErrorNvlinkUncorrectable */
+    case 226: /* cudaErrorContained */
+    case 700: /* cudaErrorIllegalAddress */
+    case 702: /* cudaErrorLaunchTimeout */
+    case 709: /* cudaErrorContextIsDestroyed */
+    case 710: /* cudaErrorAssert */
+    case 714: /* cudaErrorHardwareStackError */
+    case 715: /* cudaErrorIllegalInstruction */
+    case 716: /* cudaErrorMisalignedAddress */
+    case 717: /* cudaErrorInvalidAddressSpace */
+    case 718: /* cudaErrorInvalidPc */
+    case 719: /* cudaErrorLaunchFailure */
+    case 721: /* cudaErrorTensorMemoryLeak */
+        return true;
+    default:
+        return false;
+    }
+}
+
+int32_t cuda_failed(const ammpl_host *host, cudaError_t error, const char *call)
+{
+    char text[400];
+    (void)cudaGetLastError(); /* what does not stick is forgotten: the stream stays usable */
+    int32_t status = error == cudaErrorMemoryAllocation ? AMMPL_E_DEVICE_MEMORY : is_lost(error) ? AMMPL_E_DEVICE_LOST : AMMPL_E_BACKEND;
+    const char *hint = status == AMMPL_E_DEVICE_MEMORY ? "; use a smaller batch, fewer classes or a memory_limit"
+                       : status == AMMPL_E_DEVICE_LOST ? "; the device is lost to this process: start it again"
+                                                       : "";
+    snprintf(text, sizeof text, "%.*s: %s (%s)%s", name_length(call), call, cudaGetErrorString(error), cudaGetErrorName(error), hint);
+    return host->fail(status, text);
+}
+
+int32_t cublas_failed(const ammpl_host *host, cublasStatus_t status, const char *call)
+{
+    char text[400];
+    bool memory = status == CUBLAS_STATUS_ALLOC_FAILED;
+    snprintf(text, sizeof text, "%.*s: %s%s", name_length(call), call, cublasGetStatusName(status),
+             memory ? "; use a smaller batch, fewer classes or a memory_limit" : "");
+    (void)cudaGetLastError();
+    return host->fail(memory ? AMMPL_E_DEVICE_MEMORY : AMMPL_E_BACKEND, text);
+}
+
+device_guard::device_guard(int device) : before(device), changed(0)
+{
+    if (cudaGetDevice(&before) != cudaSuccess)
+        (void)cudaGetLastError();
+    else if (before != device)
+        changed = cudaSetDevice(device) == cudaSuccess;
+}
+
+device_guard::~device_guard()
+{
+    if (changed)
+        (void)cudaSetDevice(before);
+}
+
+/* ---- devices ---- */
+
+static int32_t device_count(const ammpl_host *host, int32_t *n)
+{
+    int count = 0;
+    *n = 0;
+    cudaError_t error = cudaGetDeviceCount(&count);
+    if (error == cudaErrorNoDevice || (error == cudaSuccess && count == 0)) {
+        (void)cudaGetLastError();
+        return host->fail(AMMPL_E_BACKEND, "the NVIDIA driver is there, but it shows no GPU (cudaGetDeviceCount: cudaErrorNoDevice)");
+    }
+    if (error == cudaErrorInsufficientDriver) {
+        (void)cudaGetLastError();
+        return host->fail(AMMPL_E_BACKEND, "there is no NVIDIA driver on this machine, or it is older than this CUDA version needs "
+                                           "(cudaGetDeviceCount: cudaErrorInsufficientDriver)");
+    }
+    if (error != cudaSuccess)
+        return cuda_failed(host, error, "cudaGetDeviceCount");
+    *n = count;
+    return AMMPL_OK;
+}
+
+static void describe(const ammpl_host *, int32_t device, char *text, size_t cap)
+{
+    cudaDeviceProp p;
+    if (cudaGetDeviceProperties(&p, device) != cudaSuccess) {
+        (void)cudaGetLastError();
+        snprintf(text, cap, "a CUDA device that tells nothing about itself");
+        return;
+    }
+    snprintf(text, cap, "%.80s, %.1f GiB, compute %d.%d", p.name, (double)p.totalGlobalMem / (1 << 30), p.major, p.minor);
+}
+
+static int32_t memory(const ammpl_host *host, int32_t device, uint64_t *available, uint64_t *total)
+{
+    device_guard guard(device);
+    size_t now = 0, all = 0;
+    CUDA(host, cudaMemGetInfo(&now, &all));
+    *available = now;
+    *total = all;
+    return AMMPL_OK;
+}
+
+/* ---- one pool per device, for all streams of the process: freed memory stays in it until the last of them goes ---- */
+
+enum { DEVICES = 64 };
+static struct {
+    cudaMemPool_t pool;
+    int made, streams;
+} pools[DEVICES];
+static pthread_mutex_t pools_mutex = PTHREAD_MUTEX_INITIALIZER;
+
+static cudaError_t make_pool(int device)
+{
+    if (pools[device].made)
+        return cudaSuccess;
+    cudaMemPoolProps props = {};
+    props.allocType = cudaMemAllocationTypePinned;
+    props.location.type = cudaMemLocationTypeDevice;
+    props.location.id = device;
+    cudaError_t error = cudaMemPoolCreate(&pools[device].pool, &props);
+    if (error != cudaSuccess)
+        return error;
+    pools[device].made = 1;
+    uint64_t keep = UINT64_MAX; /* a synchronisation gives nothing back to the system */
+    return cudaMemPoolSetAttribute(pools[device].pool, cudaMemPoolAttrReleaseThreshold, &keep);
+}
+
+static int32_t open_pool(const ammpl_host *host, int32_t device, cudaMemPool_t *out)
+{
+    if (device < 0 || device >= DEVICES)
+        return host->fail(AMMPL_E_ARGUMENT, "stream_create: there is no such device");
+    pthread_mutex_lock(&pools_mutex);
+    cudaError_t error = make_pool(device);
+    if (error == cudaSuccess) {
+        pools[device].streams++;
+        *out = pools[device].pool;
+    }
+    pthread_mutex_unlock(&pools_mutex);
+    return error == cudaSuccess ? AMMPL_OK : cuda_failed(host, error, "cudaMemPoolCreate");
+}
+
+static void close_pool(int32_t device)
+{
+    pthread_mutex_lock(&pools_mutex);
+    if (--pools[device].streams == 0)
+        (void)cudaMemPoolTrimTo(pools[device].pool, 0);
+    pthread_mutex_unlock(&pools_mutex);
+}
+
+/* ---- streams ---- */
+
+static int32_t fill_stream(ammpl_stream *s)
+{
+    CUDA(s->host, cudaStreamCreateWithFlags(&s->queue, cudaStreamNonBlocking));
+    void *fault;
+    CUDA(s->host, cudaHostAlloc(&fault, sizeof(int32_t), cudaHostAllocMapped));
+    s->fault = (volatile int32_t *)fault;
+    *s->fault = FAULT_NONE;
+    return AMMPL_OK;
+}
+
+static void stream_destroy(ammpl_stream *s)
+{
+    if (!s)
+        return;
+    {
+        device_guard guard(s->device);
+        if (s->queue)
+            (void)cudaStreamSynchronize(s->queue);
+        if (s->blas)
+            (void)cublasDestroy(s->blas);
+        while (s->blocks) /* scratch, the products' workspace, and what its owner did not give back */
+            ammpl_cuda_release(s, s->blocks->ptr);
+        for (int i = 0; i < SEGMENTS; i++)
+            if (s->staging.done[i])
+                (void)cudaEventDestroy(s->staging.done[i]);
+        if (s->staging.memory)
+            (void)cudaFreeHost(s->staging.memory);
+        if (s->fault)
+            (void)cudaFreeHost((void *)s->fault);
+        if (s->queue)
+            (void)cudaStreamDestroy(s->queue);
+        close_pool(s->device);
+        (void)cudaGetLastError();
+    }
+    s->host->release(s->host->user, s);
+}
+
+static int32_t stream_create(const ammpl_host *host, int32_t device, ammpl_stream **out)
+{
+    *out = NULL;
+    device_guard guard(device);
+    cudaMemPool_t pool = NULL;
+    TRY(open_pool(host, device, &pool));
+    ammpl_stream *s = (ammpl_stream *)host->alloc(host->user, sizeof *s);
+    if (!s) {
+        close_pool(device);
+        return host->fail(AMMPL_E_MEMORY, "out of memory: no room for a stream");
+    }
+    s->host = host;
+    s->device = device;
+    s->pool = pool;
+    int32_t status = fill_stream(s);
+    if (status < 0) {
+        stream_destroy(s);
+        return status;
+    }
+    *out = s;
+    return AMMPL_OK;
+}
+
+static const ammpl_backend backend = {AMMPL_BACKEND_SPI_VERSION, sizeof(ammpl_backend), "cuda", &table, device_count,
+                                      describe, memory, stream_create, stream_destroy};
+
+extern "C" __attribute__((visibility("default"))) int32_t ammpl_backend_entry(const ammpl_host *host, const ammpl_backend **out)
+{
+    *out = &backend;
+    if (host->struct_size < sizeof(ammpl_host))
+        return host->fail(AMMPL_E_BACKEND, "it was built for a newer libammpl than this one");
+    return AMMPL_OK;
+}

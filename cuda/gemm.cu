@@ -1,0 +1,62 @@
+/* gemm.cu - products of things that are learned, and the one way to cuBLAS.
+ *
+ * cuBLAS is column-major.  A row-major [R, C] is a column-major [C, R], so C = A B in rows is C^T = B^T A^T in columns: the
+ * factors change places, and each is transposed for cuBLAS exactly when it is for us.
+ */
+#include "common.cuh"
+
+enum { WORKSPACE = 4 << 20 }; /* of our pool: with one of its own cuBLAS would choose by what is free */
+
+static int32_t open_blas(ammpl_stream *s)
+{
+    if (!s->workspace)
+        TRY(ammpl_cuda_alloc(s, WORKSPACE, &s->workspace));
+    if (s->blas)
+        return AMMPL_OK;
+    cublasHandle_t blas;
+    CUBLAS(s->host, cublasCreate(&blas));
+    s->blas = blas;
+    cublasStatus_t status = cublasSetStream(blas, s->queue);
+    if (status == CUBLAS_STATUS_SUCCESS) /* after SetStream, which puts the default one back */
+        status = cublasSetWorkspace(blas, s->workspace, WORKSPACE);
+    if (status == CUBLAS_STATUS_SUCCESS)
+        return AMMPL_OK;
+    (void)cublasDestroy(blas);
+    s->blas = NULL;
+    return cublas_failed(s->host, status, "cublasSetWorkspace");
+}
+
+int32_t multiply(ammpl_stream *s, int64_t batch, int64_t M, int64_t N, int64_t K, float alpha, const float *A, bool trans_a,
+                 int64_t stride_a, const float *B, bool trans_b, int64_t stride_b, float beta, float *C, int64_t stride_c)
+{
+    device_guard guard(s->device);
+    TRY(open_blas(s));
+    CUBLAS(s->host, cublasSgemmStridedBatched_64(s->blas, trans_b ? CUBLAS_OP_T : CUBLAS_OP_N, trans_a ? CUBLAS_OP_T : CUBLAS_OP_N,
+                                                 N, M, K, &alpha, B, trans_b ? K : N, stride_b, A, trans_a ? M : K, stride_a, &beta,
+                                                 C, N, stride_c, batch));
+    return AMMPL_OK;
+}
+
+/* C = beta C, where there is nothing to sum: beta 0 overwrites, whatever C held. */
+static __global__ void scale_rows_kernel(float *C, int64_t size, int64_t stride, int64_t n, float beta)
+{
+    for (int64_t i = first_index(); i < n; i += index_step()) {
+        float *c = C + i / size * stride + i % size;
+        *c = beta != 0 ? beta * *c : 0;
+    }
+}
+
+int32_t ammpl_cuda_gemm(ammpl_stream *s, int64_t batch, int64_t M, int64_t N, int64_t K, float alpha, const float *A,
+                        int32_t trans_a, int64_t stride_a, const float *B, int32_t trans_b, int64_t stride_b, float beta, float *C,
+                        int64_t stride_c)
+{
+    REQUIRE(s, batch >= 0 && M >= 0 && N >= 0 && K >= 0, "gemm: a negative size");
+    REQUIRE(s, batch <= 1 || stride_c != 0, "gemm: C's stride may be 0 only with batch 1");
+    REQUIRE(s, batch * M * N == 0 || (C && (K == 0 || (A && B))), "gemm: A, B or C is NULL");
+    if (batch * M * N == 0)
+        return AMMPL_OK;
+    if (K > 0)
+        return multiply(s, batch, M, N, K, alpha, A, trans_a != 0, stride_a, B, trans_b != 0, stride_b, beta, C, stride_c);
+    LAUNCH(s, scale_rows_kernel, blocks_for(batch * M * N), THREADS, C, M * N, stride_c, batch * M * N, beta);
+    return AMMPL_OK;
+}

@@ -1,0 +1,154 @@
+/* memory.cu - device memory from the pool, uploads through pinned memory, and waiting. */
+#include "common.cuh"
+
+#include <string.h>
+
+/* ---- blocks ---- */
+
+int32_t ammpl_cuda_alloc(ammpl_stream *s, size_t bytes, void **out)
+{
+    REQUIRE(s, out, "alloc: out is NULL");
+    *out = NULL;
+    device_guard guard(s->device);
+    device_block *b = (device_block *)s->host->alloc(s->host->user, sizeof *b);
+    if (!b)
+        return s->host->fail(AMMPL_E_MEMORY, "out of memory");
+    b->bytes = bytes ? bytes : 1; /* nothing is a place, too */
+    cudaError_t error = cudaMallocFromPoolAsync(&b->ptr, b->bytes, s->pool, s->queue);
+    if (error == cudaErrorMemoryAllocation) { /* the pool may hold pieces that only fit together once they are given back */
+        (void)cudaGetLastError();
+        if (cudaStreamSynchronize(s->queue) == cudaSuccess && cudaMemPoolTrimTo(s->pool, 0) == cudaSuccess)
+            error = cudaMallocFromPoolAsync(&b->ptr, b->bytes, s->pool, s->queue);
+    }
+    if (error != cudaSuccess) {
+        s->host->release(s->host->user, b);
+        return cuda_failed(s->host, error, "cudaMallocFromPoolAsync");
+    }
+    b->next = s->blocks;
+    s->blocks = b;
+    s->host->count(s->host->user, (int64_t)b->bytes);
+    *out = b->ptr;
+    return AMMPL_OK;
+}
+
+void ammpl_cuda_release(ammpl_stream *s, void *ptr)
+{
+    device_block **at = &s->blocks;
+    while (*at && (*at)->ptr != ptr)
+        at = &(*at)->next;
+    device_block *b = *at;
+    if (!ptr || !b)
+        return;
+    device_guard guard(s->device);
+    (void)cudaFreeAsync(ptr, s->queue);
+    *at = b->next;
+    s->host->count(s->host->user, -(int64_t)b->bytes);
+    s->host->release(s->host->user, b);
+}
+
+int32_t take_scratch(ammpl_stream *s, size_t bytes, float **out)
+{
+    *out = NULL;
+    if (bytes > s->scratch_bytes) {
+        size_t size = bytes > 2 * s->scratch_bytes ? bytes : 2 * s->scratch_bytes;
+        void *bigger;
+        TRY(ammpl_cuda_alloc(s, size, &bigger));
+        ammpl_cuda_release(s, s->scratch);
+        s->scratch = (float *)bigger;
+        s->scratch_bytes = size;
+    }
+    *out = s->scratch;
+    return AMMPL_OK;
+}
+
+/* ---- from and to the host ---- */
+
+static int32_t open_staging(ammpl_stream *s)
+{
+    struct staging *t = &s->staging;
+    for (int i = 0; i < SEGMENTS; i++)
+        if (!t->done[i])
+            CUDA(s->host, cudaEventCreateWithFlags(&t->done[i], cudaEventDisableTiming));
+    if (!t->memory) {
+        void *memory = NULL;
+        CUDA(s->host, cudaHostAlloc(&memory, SEGMENTS * SEGMENT_BYTES, 0));
+        t->memory = (char *)memory;
+    }
+    return AMMPL_OK;
+}
+
+/* The next segment, once the device has read what was written into it a round ago. */
+static int32_t next_segment(ammpl_stream *s)
+{
+    struct staging *t = &s->staging;
+    CUDA(s->host, cudaEventRecord(t->done[t->segment], s->queue));
+    t->segment = (t->segment + 1) % SEGMENTS;
+    t->used = 0;
+    CUDA(s->host, cudaEventSynchronize(t->done[t->segment]));
+    return AMMPL_OK;
+}
+
+int32_t ammpl_cuda_upload(ammpl_stream *s, void *dst, const void *src_host, size_t bytes)
+{
+    REQUIRE(s, !bytes || (dst && src_host), "upload: dst or src_host is NULL");
+    device_guard guard(s->device);
+    struct staging *t = &s->staging;
+    TRY(open_staging(s));
+    for (size_t at = 0, n; at < bytes; at += n) {
+        if (t->used == SEGMENT_BYTES)
+            TRY(next_segment(s));
+        char *piece = t->memory + (size_t)t->segment * SEGMENT_BYTES + t->used;
+        n = SEGMENT_BYTES - t->used < bytes - at ? SEGMENT_BYTES - t->used : bytes - at;
+        memcpy(piece, (const char *)src_host + at, n);
+        CUDA(s->host, cudaMemcpyAsync((char *)dst + at, piece, n, cudaMemcpyHostToDevice, s->queue));
+        t->used += (n + 63) / 64 * 64; /* a segment is a multiple of 64 */
+    }
+    return AMMPL_OK;
+}
+
+/* Waits for the stream, then says what kernels found wrong. */
+static int32_t wait(ammpl_stream *s)
+{
+    CUDA(s->host, cudaStreamSynchronize(s->queue));
+    int32_t fault = *s->fault;
+    *s->fault = FAULT_NONE;
+    switch (fault) {
+    case FAULT_START:
+        return s->host->fail(AMMPL_E_ARGUMENT, "attention: start does not go from 0 to T in steps of 0 to max_len");
+    case FAULT_LABEL: return s->host->fail(AMMPL_E_ARGUMENT, "cross_entropy: a label is outside 0..C-1");
+    default: return AMMPL_OK;
+    }
+}
+
+int32_t ammpl_cuda_download(ammpl_stream *s, void *dst_host, const void *src, size_t bytes)
+{
+    REQUIRE(s, !bytes || (dst_host && src), "download: dst_host or src is NULL");
+    device_guard guard(s->device);
+    if (bytes)
+        CUDA(s->host, cudaMemcpyAsync(dst_host, src, bytes, cudaMemcpyDeviceToHost, s->queue));
+    return wait(s);
+}
+
+int32_t ammpl_cuda_sync(ammpl_stream *s)
+{
+    device_guard guard(s->device);
+    return wait(s);
+}
+
+int32_t ammpl_cuda_copy(ammpl_stream *s, void *dst, const void *src, size_t bytes)
+{
+    REQUIRE(s, !bytes || (dst && src), "copy: dst or src is NULL");
+    device_guard guard(s->device);
+    if (bytes && dst != src)
+        CUDA(s->host, cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDeviceToDevice, s->queue));
+    return AMMPL_OK;
+}
+
+int32_t ammpl_cuda_zero(ammpl_stream *s, void *dst, size_t bytes)
+{
+    REQUIRE(s, !bytes || dst, "zero: dst is NULL");
+    device_guard guard(s->device);
+    if (bytes)
+        CUDA(s->host, cudaMemsetAsync(dst, 0, bytes, s->queue));
+    return AMMPL_OK;
+}

@@ -1,0 +1,37 @@
+/* control.h - what tests ask of the emulated device; found in the plug-in with dlsym, absent from a real one.  C99. */
+#ifndef CUDA_EMU_CONTROL_H
+#define CUDA_EMU_CONTROL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct cuda_emu_counts {
+    uint64_t kernels, launches, threads, products, copies, accesses; /* kernels: different ones */
+    uint64_t names[256];                                             /* hashes of theirs */
+} cuda_emu_counts;
+
+/* The seed of all orders from now on (seed % 3: operations run at once, as late as can be, as it comes), bytes of device memory,
+ * how many devices (0: none, below 0: no driver).  Defaults: 0, 1 GiB, 1. */
+#pragma GCC visibility push(default)
+typedef void (*cuda_emu_configure_fn)(uint64_t seed, size_t memory, int devices);
+void cuda_emu_configure(uint64_t seed, size_t memory, int devices);
+/* Without judging (0) loads and stores of kernels are only made: ten times as fast, for tests of what comes out. */
+typedef void (*cuda_emu_judge_fn)(int judge);
+void cuda_emu_judge(int judge);
+/* From the n-th call from now on (0: the next) one call of the runtime fails with this error; below 0: none.  With `for_ever`
+ * all that follow fail, too. */
+typedef void (*cuda_emu_fail_fn)(int64_t n, int error, int for_ever);
+void cuda_emu_fail(int64_t n, int error, int for_ever);
+/* Counted since the plug-in was loaded, forked children included. */
+typedef const cuda_emu_counts *(*cuda_emu_counted_fn)(void);
+const cuda_emu_counts *cuda_emu_counted(void);
+#pragma GCC visibility pop
+
+#ifdef __cplusplus
+}
+#endif
+#endif

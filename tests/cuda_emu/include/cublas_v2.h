@@ -1,0 +1,31 @@
+/* cublas_v2.h - stands in for cuBLAS: the one product that cuda/gemm.cu calls, column-major as there. */
+#ifndef CUDA_EMU_CUBLAS_V2_H
+#define CUDA_EMU_CUBLAS_V2_H
+
+#include <cuda_runtime.h>
+
+enum cublasStatus_t {
+    CUBLAS_STATUS_SUCCESS = 0,
+    CUBLAS_STATUS_NOT_INITIALIZED = 1,
+    CUBLAS_STATUS_ALLOC_FAILED = 3,
+    CUBLAS_STATUS_INVALID_VALUE = 7,
+    CUBLAS_STATUS_EXECUTION_FAILED = 13
+};
+enum cublasOperation_t { CUBLAS_OP_N = 0, CUBLAS_OP_T = 1 };
+enum cublasMath_t { CUBLAS_DEFAULT_MATH = 0, CUBLAS_TF32_TENSOR_OP_MATH = 3 };
+typedef struct emu_blas *cublasHandle_t;
+
+extern "C" {
+cublasStatus_t cublasCreate(cublasHandle_t *h);
+cublasStatus_t cublasDestroy(cublasHandle_t h);
+cublasStatus_t cublasSetStream(cublasHandle_t h, cudaStream_t s);
+cublasStatus_t cublasSetWorkspace(cublasHandle_t h, void *workspace, size_t bytes);
+cublasStatus_t cublasSetMathMode(cublasHandle_t h, cublasMath_t mode);
+const char *cublasGetStatusName(cublasStatus_t status);
+cublasStatus_t cublasSgemmStridedBatched_64(cublasHandle_t h, cublasOperation_t op_a, cublasOperation_t op_b, int64_t m, int64_t n,
+                                            int64_t k, const float *alpha, const float *A, int64_t lda, long long stride_a,
+                                            const float *B, int64_t ldb, long long stride_b, const float *beta, float *C,
+                                            int64_t ldc, long long stride_c, int64_t count);
+}
+
+#endif

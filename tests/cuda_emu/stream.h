@@ -1,0 +1,28 @@
+/* stream.h - streams and events, for runtime.cc. */
+#ifndef CUDA_EMU_STREAM_H
+#define CUDA_EMU_STREAM_H
+
+#include "emu.h"
+
+#include <deque>
+
+struct emu_stream {
+    uint32_t number, length; /* operations ever queued */
+    std::deque<emu::operation *> queue;
+    emu::clock clock; /* of what is queued next */
+};
+
+namespace emu {
+
+emu_stream *stream_new(void);
+void stream_delete(emu_stream *s); /* runs what is left */
+void enqueue_wait(emu_stream *s, emu_event *e);
+void enqueue_record(emu_stream *s, emu_event *e);
+void drain(emu_stream *s); /* until it is empty: the host waits */
+void drain_event(emu_event *e);
+void drain_all(void);
+void go_on(void); /* some of what is queued, as the seed likes */
+void check_users(const allocation *a);
+
+} // namespace emu
+#endif
