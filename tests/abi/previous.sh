@@ -20,7 +20,7 @@ failed() { # failed DESCRIPTION [LOG]
 [ "$commit" ] || cannot "no version is recorded in lib/ABI.md yet"
 git -C "$root" rev-parse --git-dir > "$dir/git" 2>&1 || cannot "the sources are no git repository, the recorded version cannot be built"
 git -C "$root" cat-file -e "$commit^{commit}" 2> "$dir/git" ||
-    failed "commit $commit, recorded in lib/ABI.md, is not in this repository (git fetch --unshallow?)" "$dir/git"
+    cannot "commit $commit, recorded in lib/ABI.md, is not in this clone (git fetch --unshallow)"
 mkdir "$dir/tree" && git -C "$root" archive "$commit" | tar xf - -C "$dir/tree" || failed "git archive $commit"
 meson setup "$dir/build" "$dir/tree" -Dtests=enabled > "$dir/log" 2>&1 || failed "meson cannot set up $commit" "$dir/log"
 ninja -C "$dir/build" tests/test_api > "$dir/log" 2>&1 || failed "tests/test_api of $commit does not build" "$dir/log"
