@@ -3,11 +3,11 @@
 #
 #   tests/run.sh       in build/, or in the folder that $BUILD names
 #
-# $MESON_ARGS are options for the build (sanitizers: see .ci/run), $TIMEOUT_FACTOR stretches every time limit.
+# $MESON_ARGS are options for the build (sanitizers: see .ci/run), $TIMEOUT_FACTOR stretches every time limit (3: machines are shared).
 # The last line is "N passed, N failed, N skipped"; exit status 0 when something passed and nothing failed.
 cd "$(dirname "$0")/.." || exit 1
 build=${BUILD:-build}
-factor=${TIMEOUT_FACTOR:-1}
+factor=${TIMEOUT_FACTOR:-3}
 
 give_up() {
     echo "$1"

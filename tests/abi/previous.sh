@@ -22,7 +22,7 @@ git -C "$root" rev-parse --git-dir > "$dir/git" 2>&1 || cannot "the sources are 
 git -C "$root" cat-file -e "$commit^{commit}" 2> "$dir/git" ||
     cannot "commit $commit, recorded in lib/ABI.md, is not in this clone (git fetch --unshallow)"
 mkdir "$dir/tree" && git -C "$root" archive "$commit" | tar xf - -C "$dir/tree" || failed "git archive $commit"
-meson setup "$dir/build" "$dir/tree" -Dtests=enabled > "$dir/log" 2>&1 || failed "meson cannot set up $commit" "$dir/log"
+meson setup "$dir/build" "$dir/tree" -Dtests=enabled -Dcuda=disabled > "$dir/log" 2>&1 || failed "meson cannot set up $commit" "$dir/log"
 ninja -C "$dir/build" tests/test_api > "$dir/log" 2>&1 || failed "tests/test_api of $commit does not build" "$dir/log"
 
 # The program was linked with its own library and must meet the new one.
