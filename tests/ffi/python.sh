@@ -27,7 +27,7 @@ grep -v '^1\.\.' "$dir/out"
 number=$(grep -c '^\(not \)*ok' "$dir/out")
 
 cd "$dir" || exit 1
-"$build/examples/ammpl-pictures" --out all --train 4 --test 1 --quiet && mkdir -p photos/train && for class in $(ls all/base/train | head -n 3); do
+"$build/examples/ammpl-pictures" --out all --train 2 --test 1 --quiet && mkdir -p photos/train && for class in $(ls all/base/train | head -n 3); do
     cp -R "all/base/train/$class" photos/train
 done
 picture=$(find all/base/test -name '*.png' | LC_ALL=C sort | head -n 1)

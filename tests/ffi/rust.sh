@@ -52,7 +52,7 @@ done < "$dir/passed"
 [ $status = 0 ] && grep -q '^any_order_of_drops$' "$dir/passed"
 result "cargo test --offline" $?
 
-"$build/examples/ammpl-pictures" --out "$dir/all" --train 4 --test 2 --quiet > "$dir/log" 2>&1
+"$build/examples/ammpl-pictures" --out "$dir/all" --train 2 --test 2 --quiet > "$dir/log" 2>&1
 mkdir "$dir/photos" && for part in train test; do
     mkdir "$dir/photos/$part" && for class in $(ls "$dir/all/base/$part" | head -n 3); do
         cp -R "$dir/all/base/$part/$class" "$dir/photos/$part"
