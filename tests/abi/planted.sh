@@ -132,6 +132,10 @@ plant "another type of a parameter" "baseline" \
 plant "a function declared and not exported" "symbols" lib/ammpl.map '/ammpl_image_save_png;/d'
 plant "a helper exported" "symbols" lib/ammpl.map 's/ammpl_build_info;/& ammpli_fail;/' \
     src/core/error.c 's/^ammpl_status ammpli_fail(/__attribute__((visibility("default"))) &/'
+plant "a new function under the node of a recorded version" "symbols" \
+    $header 's/^AMMPL_API void ammpl_session_cancel(/AMMPL_API int32_t ammpl_planted(void);\n&/' \
+    lib/ammpl.map 's/ammpl_prompt_class_count;/& ammpl_planted;/' \
+    lib/api_train.c '$s/$/\nint32_t ammpl_planted(void) { return 0; }/'
 plant "the same signature, another status" "program" \
     lib/api_train.c '/^ammpl_status ammpl_optimizer_set_learning_rate/,/^}/s/AMMPL_E_RANGE/AMMPL_E_ARGUMENT/'
 plant "another soname than lib/ABI.md says" "symbols baseline" lib/meson.build "s/^abi = '[0-9.]*'/abi = '0.77'/"
