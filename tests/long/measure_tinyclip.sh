@@ -50,13 +50,13 @@ flags() {
 # rate METHOD VARIANT DATA: what `rates` says is best
 rate() {
     case $1:$2:$3 in
-    coop:unified:objects | cocoop:* | ivlp:* | vpt::clothing | dpt::objects) echo "--lr 0.8" ;;
+    coop:unified:objects | cocoop:* | ivlp:* | vpt::clothing) echo "--lr 0.8" ;;
     coop:unified:clothing | dlp::objects | maple::objects | dpt::clothing) echo "--lr 0.05" ;;
     coop:class:objects) echo "--lr 0.02" ;;
     coop:class:clothing) echo "--lr 0.5" ;;
     vp::objects) echo "--lr 1" ;;
     vp::clothing) echo "--lr 100" ;;
-    vpt::objects | dlp::clothing | maple::clothing) echo "--lr 0.2" ;;
+    vpt::objects | dpt::objects | dlp::clothing | maple::clothing) echo "--lr 0.2" ;;
     ammpl:class:clothing) echo "--lr 8 --lr-mask 0.1" ;;
     ammpl:shared:clothing | ammpl:image-draws:clothing) echo "--lr 0.4 --lr-mask 0.05" ;;
     ammpl:class:objects) echo "--lr 0.1 --lr-mask 0.3" ;;
@@ -158,21 +158,23 @@ rates() {
 
 # Mean and standard deviation over seeds (ddof 0); memory: the largest.
 tables() {
-    echo '| method | data | 1 shot | 4 shots | 16 shots | CPU s per epoch, 4 shots | peak MiB | seeds |'
-    echo '|---|---|---|---|---|---|---|---|'
+    touch "$out/pace.tsv"
+    echo '| method | objects: 1 shot | 4 | 16 | clothing: 1 shot | 4 | 16 | CPU s an epoch of 4 shots | peak MiB |'
+    echo '|---|---|---|---|---|---|---|---|---|'
     awk -F'\t' 'function cell(key,   mean, v) {
             if (!(key in n)) return "–"
             mean = sum[key] / n[key]; v = square[key] / n[key] - mean * mean
-            return sprintf("%.1f ± %.1f", mean, sqrt(v > 0 ? v : 0)) }
-        FNR == NR && NF == 4 { pace[$1 ($2 == "" ? "" : " " $2) " | " $3] = sprintf("%.2f", $4); next }
-        { name = $1 ($2 == "" ? "" : " " $2); row = name " | " $3; key = row SUBSEP $4
-          if (!(row in known)) { known[row] = 1; rows[++count] = row }
-          n[key]++; sum[key] += $6; square[key] += $6 * $6
-          if ($9 > peak[row]) peak[row] = $9; if (n[key] > seeds[row]) seeds[row] = n[key] }
-        END { for (i = 1; i <= count; i++) { row = rows[i]; one = row SUBSEP 1; four = row SUBSEP 4; many = row SUBSEP 16
-            if ((row SUBSEP 0) in n) one = four = many = row SUBSEP 0
-            printf "| %s | %s | %s | %s | %s | %s | %d |\n", row, cell(one), cell(four), cell(many),
-                row in pace ? pace[row] : "–", peak[row] ? peak[row] : "–", seeds[row] } }' "$out/pace.tsv" "$out/results.tsv" | sort -t'|' -s -k3,3r
+            return n[key] == 1 ? sprintf("%.1f", mean) : sprintf("%.1f ± %.1f", mean, sqrt(v > 0 ? v : 0)) }
+        function shots(row) { return cell((row, 0) in n ? row SUBSEP 0 : row SUBSEP 1) " | " cell(row SUBSEP 4) " | " cell(row SUBSEP 16) }
+        function both(x, name) { return x[name, "objects"] ", " x[name, "clothing"] }
+        FNR == NR && NF == 4 { pace[$1 ($2 == "" ? "" : " " $2), $3] = sprintf("%.2f", $4); next }
+        $2 ~ /@/ { next }
+        { name = $1 ($2 == "" ? "" : " " $2); if (!(name in known)) { known[name] = 1; names[++count] = name }
+          key = name SUBSEP $3 SUBSEP $4; n[key]++; sum[key] += $6; square[key] += $6 * $6
+          if ($9 > peak[name, $3]) peak[name, $3] = $9 }
+        END { for (i = 1; i <= count; i++) { name = names[i]
+            printf "| %s | %s | %s | %s | %s |\n", name, shots(name SUBSEP "objects"), shots(name SUBSEP "clothing"), both(pace, name), both(peak, name)
+        } }' "$out/pace.tsv" "$out/results.tsv"
     echo
     echo "AMMPL, paired by seed: accuracy under another evaluation mode, or with one draw for all classes, minus that of the row's base."
     echo
