@@ -1,6 +1,6 @@
 #!/bin/sh
 # The small CLIP of ../shared/data on real photographs: every method with 1, 4 and 16 shots, three seeds, on `objects` and `clothing`;
-# AMMPL's evaluation modes and kinds of draws on what was trained.  By hand, one thread, an hour or two.
+# AMMPL's evaluation modes and kinds of draws on what was trained, and on the demo's pictures.  By hand, one thread, an hour.
 #
 #   tests/long/measure_tinyclip.sh BUILD_DIR OUT_DIR          the runs, then the tables of src/method/README.md
 #   tests/long/measure_tinyclip.sh BUILD_DIR OUT_DIR tables   the tables of the runs that are there
@@ -166,9 +166,10 @@ tables() {
             mean = sum[key] / n[key]; v = square[key] / n[key] - mean * mean
             return n[key] == 1 ? sprintf("%.1f", mean) : sprintf("%.1f ± %.1f", mean, sqrt(v > 0 ? v : 0)) }
         function shots(row) { return cell((row, 0) in n ? row SUBSEP 0 : row SUBSEP 1) " | " cell(row SUBSEP 4) " | " cell(row SUBSEP 16) }
-        function both(x, name) { return x[name, "objects"] ", " x[name, "clothing"] }
+        function both(x, name) { return shown(x[name, "objects"]) ", " shown(x[name, "clothing"]) }
+        function shown(x) { return x == "" ? "–" : x }
         FNR == NR && NF == 4 { pace[$1 ($2 == "" ? "" : " " $2), $3] = sprintf("%.2f", $4); next }
-        $2 ~ /@/ { next }
+        $2 ~ /@/ || $3 ~ /base|unseen/ { next }
         { name = $1 ($2 == "" ? "" : " " $2); if (!(name in known)) { known[name] = 1; names[++count] = name }
           key = name SUBSEP $3 SUBSEP $4; n[key]++; sum[key] += $6; square[key] += $6 * $6
           if ($9 > peak[name, $3]) peak[name, $3] = $9 }
@@ -226,9 +227,29 @@ modes() {
         done
     done
 }
+# The demo's pictures, on which masks have something to hide: 8 drawn classes, 4 that are never trained (examples/demo.sh's flags).
+drawn() {
+    clip=$root/examples/demo-clip
+    [ -d "$out/drawn" ] || "$bin/ammpl-pictures" --out "$out/drawn" >"$out/drawn.txt"
+    for seed in 1 2 3; do for draws in class image; do
+        prompt=$out/drawn-$draws-$seed.safetensors
+        [ -e "$prompt" ] || "$bin/ammpl-train" --model "$clip" --data "$out/drawn/base" --method ammpl --out "$prompt" --epochs 10 --batch 16 \
+            --lr 0.05 --lr-mask 4 --seed $seed --draws $draws --threads 1 >"$out/drawn-$draws-$seed.txt" 2>&1
+        for part in base unseen; do for mode in expected threshold sample mean:4; do
+            name=$([ $draws = class ] && echo shared || echo image-draws)
+            [ $mode = expected ] || name=$name@$mode
+            key=ammpl$tab$name$tab$part${tab}16$tab$seed
+            grep -q -e "^$key$tab" "$out/results.tsv" && continue
+            accuracy=$("$bin/ammpl-classify" --model "$clip" --data "$out/drawn/$part" --prompt "$prompt" --set evaluation=$mode --threads 1 \
+                --quiet | sed -n 's/^accuracy \([0-9.]*\).*/\1/p')
+            printf '%s\t%s\t10\t\t\t--set evaluation=%s\t\n' "$key" "$accuracy" $mode >>"$out/results.tsv"
+        done; done
+    done; done
+}
 case $METHODS in *ammpl*)
     for shots in $SHOTS; do
         [ "$shots" = 1 ] || modes "$shots"
-    done ;;
+    done
+    drawn ;;
 esac
 tables
