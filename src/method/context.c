@@ -4,12 +4,17 @@
 #include <math.h>
 #include <string.h>
 
-/* Words between spaces: how many context tokens an initial text stands for (methods.md 5.2). */
+static bool is_gap(char c)
+{
+    return c == ' ' || c == '_'; /* "a_photo_of_a" reads as "a photo of a" (methods.md 4.1) */
+}
+
+/* Words between gaps: how many context tokens an initial text stands for (methods.md 5.2). */
 static int64_t count_words(const char *text)
 {
     int64_t n = 0;
     for (const char *c = text; *c; c++)
-        n += *c != ' ' && (c == text || c[-1] == ' ');
+        n += !is_gap(*c) && (c == text || is_gap(c[-1]));
     return n;
 }
 

@@ -178,7 +178,7 @@ typedef struct ammpli_context_form {
 ammpl_status ammpli_text_plan_context(ammpl_prompt *p, const ammpli_context_form *form);
 void ammpli_text_plan_free(ammpl_prompt *p);
 ammpl_status ammpli_longest_name(const ammpl_prompt *p, int64_t *tokens); /* of "NAME." */
-/* class name as the text tower reads it: `_` becomes a space. New string. */
+/* A class name, or the context's words, as the text tower reads them: `_` becomes a space. New string. */
 char *ammpli_spoken_name(ammpl_context *ctx, const char *name);
 /* The first M token embeddings of `words` [M,l] into host memory. */
 ammpl_status ammpli_context_words(const ammpl_prompt *p, const char *words, int64_t M, float *value);

@@ -223,10 +223,12 @@ ammpl_status ammpli_context_words(const ammpl_prompt *p, const char *words, int6
     int64_t l = m->text.width;
     int32_t *ids;
     size_t n;
-    TRY(ammpli_tokenize(m->tokenizer, words, &ids, &n));
+    char *spoken = ammpli_spoken_name(p->ctx, words);
+    ammpl_status status = spoken ? ammpli_tokenize(m->tokenizer, spoken, &ids, &n) : AMMPL_E_MEMORY;
+    ammpli_free(p->ctx, spoken);
+    TRY(status);
     void *device = NULL;
     float *rows = NULL;
-    ammpl_status status;
     if ((int64_t)n < M) {
         status = ammpli_fail(AMMPL_E_OPTION, "ctx_init \"%.100s\" has %zu tokens, n_ctx asks for %lld", words, n, (long long)M);
         goto done;

@@ -161,6 +161,8 @@ START_TEST(untrained_is_zero_shot)
         const char *options[7];
     } cases[] = {{AMMPL_METHOD_COOP, {"ctx_init", "a photo of a", NULL}},
                  {AMMPL_METHOD_COOP, {"protocol", "base-to-novel", NULL}},
+                 {AMMPL_METHOD_COOP, {"ctx_init", "a_photo_of_a", NULL}}, /* as the originals write it */
+                 {AMMPL_METHOD_IVLP, {"depth_text", "1", "depth_vision", "0", "ctx_init", "a_photo_of_a", NULL}},
                  {AMMPL_METHOD_COCOOP, {NULL}},
                  {AMMPL_METHOD_DLP, {"depth_text", "1", NULL}},
                  {AMMPL_METHOD_IVLP, {"depth_text", "1", "depth_vision", "0", NULL}},
