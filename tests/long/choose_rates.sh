@@ -51,15 +51,15 @@ rates() { # METHOD RATE...: the method's variants, a word
 methods=$(
     rates coop 0.05 0.2 1 4
     rates cocoop 0.02 0.1 0.5 2
-    rates vp 0.5 5 50
+    rates vp 5 50 500
     rates vpt 0.05 0.5 5 50
     rates dlp 0.05 0.2 1 4
     rates ivlp 0.05 0.2 1 4
     rates maple 0.02 0.1 0.5 2
-    for rate in 0.05 0.5 5; do
+    for rate in 0.05 0.5; do
         printf ',dpt+lr=%s+lr_text=0.2,dpt+lr=%s+lr_text=1' $rate $rate
     done
-    for rate in 0.05 0.2 1 4; do
+    for rate in 0.01 0.05 0.2 1 4; do
         printf ',ammpl+lr=%s+lr_mask=0.1,ammpl+lr=%s+lr_mask=1' $rate $rate
     done
 )
