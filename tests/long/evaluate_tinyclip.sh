@@ -4,8 +4,8 @@
 #
 #   tests/long/evaluate_tinyclip.sh BUILD_DIR OUT_DIR      $JOBS runs at once (1)
 #
-# Learning rates: tinyclip-*.settings beside this, chosen by choose_rates.sh on part of the training pictures.  OUT_DIR then has
-# few-shot.jsonl, base-to-novel.jsonl, ablation.jsonl, options.jsonl and the page report/index.html; the tables are printed.
+# Learning rates: tinyclip-*.settings beside this, chosen on part of the training pictures.  OUT_DIR then has few-shot.jsonl,
+# base-to-novel.jsonl, ablation.jsonl, options.jsonl and the page report/index.html; the tables are printed.
 set -eu
 [ $# -eq 2 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 2; }
 here=$(cd "$(dirname "$0")" && pwd)
