@@ -31,7 +31,7 @@ static const struct flag flags[] = {
     {"shots", FLAG_TEXT, &opt.plan.shots, "K,...", "training pictures per class (the paper's: 1,2,4,8,16; 16; 1,8,16; 1)"},
     {"seeds", FLAG_TEXT, &opt.plan.seeds, "S,...", "one run for each (1,2,3)"},
     {"source", FLAG_TEXT, &opt.plan.source, "NAME", "cross-dataset: what is trained on (Food101, else the first data set)"},
-    {"settings", FLAG_TEXT, &opt.plan.settings_file, "FILE", "lines of \"METHOD: OPTION=VALUE; ...\" or \"METHOD@DATASET: ...\""},
+    {"settings", FLAG_TEXT, &opt.plan.settings_file, "FILE", "lines of \"METHOD: OPTION=VALUE; ...\" or \"METHOD@DATASET: ...\", * = all"},
     {"out", FLAG_TEXT, &opt.out, "RESULTS.jsonl", "every finished run is added here at once, and not repeated (results.jsonl)"},
     {"jobs", FLAG_COUNT, &opt.jobs.jobs, "N", "runs at once, while memory lasts; 0 = one per processor (1)"},
     {"keep", FLAG_TEXT, &opt.jobs.extras.keep, "DIR", "keep the trained prompts there"},

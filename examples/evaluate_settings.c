@@ -116,6 +116,17 @@ char *settings_text(const ammpl_config *config, bool learns)
 
 /* ---- one run's options ---- */
 
+/* Are the first n bytes "METHOD", "METHOD+VARIANT" or "*"? */
+static bool is_called(const struct entry *entry, const char *name, size_t n)
+{
+    size_t method = strlen(entry->method), variant = strlen(entry->variant);
+    if (n == 1 && name[0] == '*')
+        return true;
+    if (n < method || strncmp(name, entry->method, method) != 0)
+        return false;
+    return n == method || (n == method + 1 + variant && name[method] == '+' && strncmp(name + method + 1, entry->variant, variant) == 0);
+}
+
 /* The options of a line that is meant for this method and data set, else NULL. */
 static const char *line_for(const char *line, const struct entry *entry, const char *dataset)
 {
@@ -125,8 +136,7 @@ static const char *line_for(const char *line, const struct entry *entry, const c
     size_t name = at == NULL ? n : (size_t)(at - line);
     while (name > 0 && line[name - 1] == ' ')
         name--;
-    bool every = name == 1 && line[0] == '*';
-    if (!every && (strlen(entry->method) != name || strncmp(line, entry->method, name) != 0))
+    if (!is_called(entry, line, name))
         return NULL;
     if (at != NULL) {
         size_t length = (size_t)(colon - at - 1);

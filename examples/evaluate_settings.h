@@ -5,7 +5,8 @@
  *     the library's defaults < those published for the protocol < --settings FILE < flags < what a variant is named for
  *
  * Options are written "lr=2; epochs=8; ctx_init=a photo of a".  A settings file has a line for each method, "METHOD: OPTIONS", or
- * for a method on one data set, "METHOD@DATASET: OPTIONS"; "*" is every method; lines with # are notes.
+ * for a method on one data set, "METHOD@DATASET: OPTIONS"; a variant is called "METHOD+VARIANT" as in --method, every method "*";
+ * lines with # are notes.
  */
 #ifndef AMMPL_EXAMPLES_EVALUATE_SETTINGS_H
 #define AMMPL_EXAMPLES_EVALUATE_SETTINGS_H

@@ -21,7 +21,7 @@ evaluate() { # NAME PROTOCOL SETTINGS FLAGS...
     "$bin/ammpl-evaluate" --protocol "$protocol" --model "$data/tinyclip" --data "$data/objects" --data "$data/clothing" \
         --settings "$here/tinyclip-$settings.settings" --out "$out/$name.jsonl" --jobs "${JOBS:-1}" --report "$out/report" "$@" >/dev/null
 }
-evaluate few-shot few-shot few-shot --method all
+evaluate few-shot few-shot few-shot --method all,coop+class_specific=on
 evaluate base-to-novel base-to-novel base-to-novel --method all
 evaluate ablation ablation few-shot --shots 4
 # AMMPL's open options, one at a time against the defaults (ammpl.md): evaluation, mask gradient, order, shift, draws.

@@ -100,6 +100,10 @@ succeeds "--settings" ammpl-evaluate --protocol few-shot --model "$model" --data
 check "--settings: the last line that fits counts" grep -q '^ammpl on base, 1 shot, seed 1: protocol=few-shot; lr=0.25; epochs=1; lr_mask=3$' out
 check "--settings: not for others" grep -q '^cocoop on base, 1 shot, seed 1: protocol=few-shot; epochs=1$' out
 check "--dry-run writes nothing" test ! -e results.jsonl
+printf '*: epochs=1\nammpl: lr=0.5\nammpl+order=simultaneous: lr=2\n' >variants
+try ammpl-evaluate --protocol few-shot --model "$model" --data pictures/base --method ammpl,ammpl+order=simultaneous,ammpl+shift=scalar --shots 1 \
+    --seeds 1 --settings variants --dry-run
+check "--settings: a variant has its own" sh -c '[ "$(grep -c "lr=0.5; " out)" -eq 2 ] && grep -q "^ammpl order=simultaneous on base.*; lr=2; " out'
 printf 'ammpl: lrate=1\n' >wrong
 fails 2 'settings: .*lrate' "an option that there is not" ammpl-evaluate --protocol few-shot --model "$model" --data pictures/base --method ammpl \
     --settings wrong
