@@ -1,0 +1,39 @@
+#!/bin/sh
+# The towers, the methods' goldens, trajectories and resumed runs on a device's plug-in: the programs that run on the CPU, too.
+#
+#   device.sh BUILD [PLUGIN]     default: the emulated device of the build (tests/cuda_emu)
+#   device.sh build build/cuda/libammpl-cuda.so
+#
+# On the emulated device the towers run under each of its three policies with every access judged, the rest with every access of
+# a kernel made and none judged, which is ten times as fast; the ops have a program of their own (test_device_ops).  Each program
+# prints how many kernels and launches it saw, and fails when there were none.  Without a device all of them say SKIP.
+# The last line is as that of tests/run.sh.
+build=$(cd "$1" && pwd) || exit 1
+plugin=${2:-$build/tests/cuda_emu/libammpl-cuda.so}
+root=$(cd "$(dirname "$0")/.." && pwd)
+plugin=$(cd "$(dirname "$plugin")" && pwd)/$(basename "$plugin")
+log=$(mktemp -d) || exit 1
+trap 'rm -rf "$log"' EXIT
+trap 'exit 1' INT TERM
+AMMPL_TEST_BACKEND=$plugin CK_TIMEOUT_MULTIPLIER=8
+export AMMPL_TEST_BACKEND CK_TIMEOUT_MULTIPLIER
+
+: > "$log/none"
+set -- "$log/none"
+run() { # run NAME PROGRAM: adds what count.py wants to $list
+    timeout 2400 "$build/tests/test_$2" > "$log/$1" 2>&1
+    status=$?
+    grep '^# ' "$log/$1" | sed "s/^# /$1: /"
+    list="$list $1 $log/$1 $status"
+}
+list=
+for seed in 0 1 2; do
+    AMMPL_TEST_SEED=$seed run "towers-seed-$seed" towers
+done
+AMMPL_TEST_UNJUDGED=1 AMMPL_TEST_SEED=1
+export AMMPL_TEST_UNJUDGED AMMPL_TEST_SEED
+for program in methods ammpl trainer exact; do
+    run "$program" "$program"
+done
+# shellcheck disable=SC2086  # names without blanks
+exec python3 "$root/tests/count.py" "$@" $list
