@@ -27,8 +27,9 @@ run() { # run NAME PROGRAM: adds what count.py wants to $list
     list="$list $1 $log/$1 $status"
 }
 list=
-for seed in 0 1 2; do
-    AMMPL_TEST_SEED=$seed run "towers-seed-$seed" towers
+for AMMPL_TEST_SEED in 0 1 2; do
+    export AMMPL_TEST_SEED
+    run "towers-seed-$AMMPL_TEST_SEED" towers
 done
 AMMPL_TEST_UNJUDGED=1 AMMPL_TEST_SEED=1
 export AMMPL_TEST_UNJUDGED AMMPL_TEST_SEED
