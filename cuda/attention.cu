@@ -241,7 +241,7 @@ __device__ __forceinline__ void put_weights(float *weights, const float (&s)[R][
 /* ---- forward ---- */
 
 /* DH: room for a head; Q queries of a block, K keys of a tile. */
-template <int DH, int Q, int K> static __global__ void __launch_bounds__(TILE_THREADS) attention_forward_kernel(attention a)
+template <int DH, int Q, int K> static __global__ void __launch_bounds__(TILE_THREADS, 4) attention_forward_kernel(attention a)
 {
     constexpr int TY = Q / 4, TX = TILE_THREADS / TY, R = 4, C = K / TX, OC = DH / TX;
     SHARED(float, queries, DH * (Q + 1));
@@ -286,7 +286,7 @@ template <int DH, int Q, int K> static __global__ void __launch_bounds__(TILE_TH
  *      dq = dS k,  dk = dS^T q,  dv = P^T dout ---- */
 
 /* dq of W queries, and their statistics.  R rows a thread. */
-template <int DH, int W, int R> static __global__ void __launch_bounds__(TILE_THREADS) attention_backward_queries_kernel(attention a)
+template <int DH, int W, int R> static __global__ void __launch_bounds__(TILE_THREADS, 4) attention_backward_queries_kernel(attention a)
 {
     constexpr int TY = W / R, TX = TILE_THREADS / TY, C = W / TX, OC = DH / TX;
     SHARED(float, queries, DH * (W + 1));
@@ -356,7 +356,7 @@ template <int DH, int W, int R> static __global__ void __launch_bounds__(TILE_TH
 }
 
 /* dk and dv of W keys: rows are keys, columns queries. */
-template <int DH, int W, int R> static __global__ void __launch_bounds__(TILE_THREADS) attention_backward_keys_kernel(attention a)
+template <int DH, int W, int R> static __global__ void __launch_bounds__(TILE_THREADS, 4) attention_backward_keys_kernel(attention a)
 {
     constexpr int TY = W / R, TX = TILE_THREADS / TY, C = W / TX, OC = DH / TX;
     SHARED(float, queries, DH * (W + 1));

@@ -159,5 +159,6 @@ int test_main(Suite *suite)
     srunner_run_all(runner, CK_SILENT);
     int failed = srunner_ntests_failed(runner), run = srunner_ntests_run(runner);
     srunner_free(runner);
-    return failed || !run || !device_was_used() ? EXIT_FAILURE : EXIT_SUCCESS;
+    bool used = device_was_used();
+    return failed || !run || !used ? EXIT_FAILURE : EXIT_SUCCESS;
 }
