@@ -236,13 +236,13 @@ static ammpl_status read_tensor(ammpl_prompt *p, size_t i, const ammpli_st *st, 
 }
 
 /* The tensors that the options call for, then whatever else the file holds, carried along. */
-static ammpl_status read_tensors(ammpl_prompt *p, const ammpli_st *st, const ammpl_config *cfg, bool changed)
+static ammpl_status read_tensors(ammpl_prompt *p, const ammpli_st *st, const ammpl_config *cfg, bool more)
 {
     for (size_t i = 0; i < p->tensors; i++) {
         const ammpli_st_tensor *from = ammpli_st_find(st, p->tensor[i].name);
         if (from) {
             TRY(read_tensor(p, i, st, from));
-        } else if (changed) { /* options given beside the file call for more than it has */
+        } else if (more) { /* options given beside the file call for more than it has */
             ammpli_log(p->ctx, AMMPL_LEVEL_INFO, "%s has no tensor %s: it starts at its initial value", ammpli_st_name(st),
                        p->tensor[i].name);
             TRY(ammpli_prompt_initialise(p, i, (uint64_t)ammpli_config_int(cfg, AMMPL_OPT_SEED)));
@@ -290,8 +290,14 @@ static ammpl_status read_template(ammpl_prompt *p, const ammpli_st *st)
     return status;
 }
 
-/* The file's options, then those set in cfg; *changed: one of them says something else than the file. */
-static ammpl_status read_options(ammpl_prompt *p, const ammpli_st *st, const ammpl_config *cfg, bool *changed)
+/* By these, and no others, tensors come and go (ammpl.md, "Ablations"). */
+static bool calls_for_tensors(ammpl_option id)
+{
+    return id == AMMPL_OPT_MASK || id == AMMPL_OPT_PADDING || id == AMMPL_OPT_INTERACTION;
+}
+
+/* The file's options, then those set in cfg; *more: they may call for tensors that the file's do not. */
+static ammpl_status read_options(ammpl_prompt *p, const ammpli_st *st, const ammpl_config *cfg, bool *more)
 {
     for (const char *const *name = p->method->options; *name; name++) {
         const char *value = ammpli_st_meta(st, *name);
@@ -305,8 +311,8 @@ static ammpl_status read_options(ammpl_prompt *p, const ammpli_st *st, const amm
     }
     TRY(p->method->infer(p, st));
     for (const char *const *name = p->method->options; cfg && *name; name++) {
-        bool given = ammpli_config_is_set(cfg, ammpli_option_by_name(*name)->id);
-        *changed |= given && strcmp(ammpli_config_text(cfg, *name), ammpli_config_text(p->config, *name)) != 0;
+        ammpl_option id = ammpli_option_by_name(*name)->id;
+        *more |= calls_for_tensors(id) && ammpli_config_is_set(cfg, id) && strcmp(ammpli_config_text(cfg, *name), ammpli_config_text(p->config, *name)) != 0;
     }
     if (!cfg)
         return AMMPL_OK;
@@ -334,10 +340,10 @@ ammpl_status ammpli_prompt_load(const ammpl_model *m, const ammpli_st *st, const
     TRY_GOTO(done, read_classes(m->ctx, st, &json, &names, &n));
     TRY_GOTO(done, ammpli_prompt_new(m, method, names, n, NULL, &p)); /* a file is what it is under every protocol */
     p->from_file = true;
-    bool changed = false;
-    TRY_GOTO(done, read_options(p, st, cfg, &changed));
+    bool more = false;
+    TRY_GOTO(done, read_options(p, st, cfg, &more));
     TRY_GOTO(done, method->define(p));
-    TRY_GOTO(done, read_tensors(p, st, cfg, changed));
+    TRY_GOTO(done, read_tensors(p, st, cfg, more));
     TRY_GOTO(done, method->bind(p));
     ammpli_warn_of_options(p, cfg);
     *out = p;

@@ -8,7 +8,8 @@
 #define CTX3 "n_ctx", "3", "ctx_init", ""
 #define VP(kind) "kind", kind, "lr", "5", "schedule", "cosine_steps", "warmup_steps", "3", "weight_decay", "0"
 #define DPT(bottom, k) \
-    CTX3, "n_ctx_vision", "2", "bottom_limit", bottom, "top_k", k, "guidance_epochs", "2", "warmup_epochs", "2"
+    CTX3, "n_ctx_vision", "2", "bottom_limit", bottom, "top_k", k, "guidance_epochs", "2", "warmup_epochs", "2", "lr_text", "0.03", \
+        "warmup_epochs_text", "1"
 const kind kinds[] = {
     {"coop_end", AMMPL_METHOD_COOP, ODD, {CTX3, NULL}},
     {"coop_middle", AMMPL_METHOD_COOP, ODD, {CTX3, "position", "middle", NULL}},

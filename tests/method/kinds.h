@@ -10,7 +10,7 @@ typedef struct kind {
     const char *name;
     ammpl_method method;
     const char *model;      /* of golden/ */
-    const char *options[15]; /* pairs, ended by NULL */
+    const char *options[19]; /* pairs, ended by NULL */
 } kind;
 extern const kind kinds[];
 enum { KINDS = 28, DPT_KINDS = 3 }; /* DPT's are the last ones */

@@ -70,7 +70,7 @@ static const struct {
      "ctx[2,14];text_ctx.1[2,14];visual_ctx.0[3,20];visual_ctx.1[3,20];visual_ctx.2[3,20]"},
     {"maple_deep", "n_ctx=2;ctx_init=a photo of a;depth=2",
      "ctx[2,14];text_ctx.1[2,14];proj.0.weight[20,14];proj.0.bias[20];proj.1.weight[20,14];proj.1.bias[20]"},
-    {"dpt_one", "n_ctx=3;ctx_init=;n_ctx_vision=2;bottom_limit=5;top_k=2;guidance_epochs=2;aux_weight=0.3;lr_text=0.002;warmup_epochs_text=1;"
+    {"dpt_one", "n_ctx=3;ctx_init=;n_ctx_vision=2;bottom_limit=5;top_k=2;guidance_epochs=2;aux_weight=0.3;lr_text=0.03;warmup_epochs_text=1;"
                 "template=[\"a photo of a {}.\"]",
      "ctx[3,14];visual_ctx[4,2,20];cavpt.ctx[1,10,20];cavpt.meta_nets.0.weight[20,17];cavpt.meta_nets.0.bias[20];"
      "cavpt.attns.0.qmlp.weight[32,20];cavpt.attns.0.kmlp.weight[32,20];cavpt.attns.0.vmlp.weight[20,20];cavpt.lns.0.weight[20];"
@@ -228,7 +228,9 @@ START_TEST(gaps)
         kind_open(&n, kind_of(cases[k][0]), NULL);
         const char *option = cases[k][1][0] == 'v' ? "depth_vision" : n.method == AMMPL_METHOD_MAPLE ? "depth" : "depth_text";
         file f = file_of(n.prompt), g = file_renamed(&f, cases[k][1], "elsewhere");
+        ammpl_prompt *p;
         file_refused(&n, file_with_meta(&g, option, NULL), AMMPL_E_FORMAT, cases[k][1]);
+        ck_status(load_with(&n, &g, n.method == AMMPL_METHOD_VPT ? "template" : "ctx_init", "the {}", &p), AMMPL_E_FORMAT, cases[k][1]);
         free(f.bytes);
         free(g.bytes);
         nano_close(&n);

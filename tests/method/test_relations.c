@@ -414,6 +414,7 @@ END_TEST
 
 static const char *const wider[] = {"bird", "fox", "cat", "the_red_ox", "red_dog"}, *const reordered[] = {"bird", "cat", "red_dog"};
 static const char *const fewer[] = {"red_dog", "fox"};
+static const char *const too_long[] = {"cat", "the quick brown fox jumps over the lazy dog and the ox"};
 
 /* Classes that both have keep the bits of their logits. */
 static void check_classes(const char *what, const float *x, const float *y, const char *const *names, size_t classes)
@@ -461,6 +462,16 @@ START_TEST(rebound)
         ck_assert_msg(memcmp(before, back, NANO_IMAGES * NANO_CLASSES * sizeof *back) == 0, "%s: to %zu classes and back", k->name, to[t].n);
         free(back);
     }
+    size_t size; /* names that do not fit change nothing, DPT's classifiers included */
+    char *bytes = nano_bytes(n.prompt, &size), *later;
+    ck_status(ammpli_prompt_rebind(n.prompt, too_long, 2), AMMPL_E_RANGE, "the quick brown fox");
+    later = nano_bytes(n.prompt, &size);
+    ck_assert(memcmp(bytes, later, size) == 0);
+    float *same = nano_logits(&n, n.prompt);
+    ck_assert(memcmp(before, same, NANO_IMAGES * NANO_CLASSES * sizeof *same) == 0);
+    free(same);
+    free(bytes);
+    free(later);
     free(before);
     nano_close(&n);
 }
