@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 static struct {
-    const char *architecture, *only, *steps, *kernels, *write;
+    const char *architecture, *only, *steps, *kernels, *write, *export;
     int classes, batch, repeats, json, half, openblas;
 } opt = {.architecture = "ViT-B/16", .only = "machine,gemm,towers,steps,loading,pictures", .repeats = 5};
 
@@ -23,6 +23,7 @@ static const struct flag flags[] = {
     {"kernels", FLAG_TEXT, &opt.kernels, "NAME", "other kernels than the best: SSE2, AVX2+FMA, AVX-512, NEON"},
     {"compare-openblas", FLAG_SWITCH, &opt.openblas, NULL, "products also through OpenBLAS, where it was built in"},
     {"write-model", FLAG_TEXT, &opt.write, "FOLDER", "write the random weights there, keep them, and measure nothing"},
+    {"export", FLAG_TEXT, &opt.export, "FOLDER", "each step's prompt as it was before, for tests/reference/bench_torch.py"},
     {"json", FLAG_SWITCH, &opt.json, NULL, "one JSON object a line instead of a table"},
 };
 
@@ -87,7 +88,7 @@ static bool measure(struct bench *b)
     return (!wants("machine") || machine(b)) && (!wants("loading") || bench_loading(b, b->app->model_path)) &&
            (!wants("pictures") || bench_pictures(b)) && (!wants("gemm") || bench_gemm(b, opt.openblas)) &&
            (!wants("towers") || bench_towers(b, opt.batch > 0 ? opt.batch : 8, opt.classes > 0 ? opt.classes : 100)) &&
-           (!wants("steps") || bench_steps(b, opt.steps, opt.classes, opt.batch));
+           (!wants("steps") || bench_steps(b, opt.steps, opt.classes, opt.batch, opt.export));
 }
 
 /* A folder of this run's own with the random model, gone at the end. */

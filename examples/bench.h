@@ -58,8 +58,9 @@ double bench_peak_memory(void);
 /* ---- bench_work.c: what is measured ---- */
 bool bench_gemm(struct bench *b, bool openblas);
 bool bench_towers(struct bench *b, int batch, int classes);
-/* The steps called `only` or `only`-something (NULL: all); classes, batch 0: each step's own. */
-bool bench_steps(struct bench *b, const char *only, int classes, int batch);
+/* The step called `only`, or those called `only`-something (NULL: all); classes, batch 0: each step's own.  Their initial prompts go into a
+ * folder (NULL: nowhere). */
+bool bench_steps(struct bench *b, const char *only, int classes, int batch, const char *folder);
 bool bench_loading(struct bench *b, const char *folder);
 bool bench_pictures(struct bench *b);
 

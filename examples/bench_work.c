@@ -176,7 +176,16 @@ static bool open_step(struct running_step *r, const struct step *s, int classes,
     return true;
 }
 
-static bool measure_step(struct bench *b, const struct step *s, int classes, int batch)
+static bool export(struct bench *b, const struct step *s, const ammpl_prompt *prompt, const char *folder)
+{
+    char path[4096];
+    if (folder == NULL)
+        return true;
+    snprintf(path, sizeof path, "%s/%s.safetensors", folder, s->name);
+    return app_check(b->app, ammpl_prompt_save_file(prompt, path, 1));
+}
+
+static bool measure_step(struct bench *b, const struct step *s, int classes, int batch, const char *folder)
 {
     struct running_step r = {.b = b};
     ammpl_config *cfg = NULL;
@@ -185,7 +194,7 @@ static bool measure_step(struct bench *b, const struct step *s, int classes, int
     classes = classes > 0 ? classes : s->classes;
     batch = batch > 0 ? batch : s->batch;
     bool ok = app_check(b->app, ammpl_config_create(b->app->context, &cfg)) && open_step(&r, s, classes, batch, cfg) &&
-              bench_measure(b, run_step, &r, &f);
+              export(b, s, r.prompt, folder) && bench_measure(b, run_step, &r, &f);
     if (ok) {
         snprintf(name, sizeof name, "%s, %d classes, batch %d", s->name, classes, batch);
         bench_show(b, "step", name, &f, batch, "images/s");
@@ -202,15 +211,17 @@ static bool measure_step(struct bench *b, const struct step *s, int classes, int
     return ok;
 }
 
-bool bench_steps(struct bench *b, const char *only, int classes, int batch)
+bool bench_steps(struct bench *b, const char *only, int classes, int batch, const char *folder)
 {
-    size_t found = 0;
+    size_t found = 0, n = only != NULL ? strlen(only) : 0;
+    bool exact = false;
+    for (size_t i = 0; n > 0 && i < sizeof steps / sizeof steps[0]; i++)
+        exact = exact || strcmp(steps[i].name, only) == 0;
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
-        size_t n = only != NULL ? strlen(only) : 0;
-        if (n > 0 && (strncmp(steps[i].name, only, n) != 0 || (steps[i].name[n] != '\0' && steps[i].name[n] != '-')))
+        if (n > 0 && (strncmp(steps[i].name, only, n) != 0 || steps[i].name[n] != (exact ? '\0' : '-')))
             continue;
         found++;
-        if (!measure_step(b, &steps[i], classes, batch))
+        if (!measure_step(b, &steps[i], classes, batch, folder))
             return false;
     }
     return found > 0 || app_usage(b->app, "--steps %s: no step has such a name", only);

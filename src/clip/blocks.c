@@ -204,6 +204,33 @@ static ammpl_status attention_backward(ammpli_engine *e, const ammpli_pass *pass
     return AMMPL_OK;
 }
 
+/* dx [T,D], the gradient behind the attention's half of block i, becomes the one before it, by dqkv [T,3D]; dh [T,D] is
+ * scratch. */
+static ammpl_status input_backward(ammpli_engine *e, const ammpli_pass *pass, int64_t i, float *dx, const float *dqkv, const float *x,
+                                   float *dh)
+{
+    const ammpli_tower *t = pass->tower;
+    const ammpli_block *b = &t->block[i];
+    int64_t D = t->width, n = pass->wanted;
+    if (i > pass->from || !pass->wanted_row || e->without & AMMPLI_WITHOUT_WANTED) {
+        RUN(linear_backward, dh, dqkv, b->qkv, NULL, AMMPL_ACT_NONE, pass->T);
+        return e->ops->layernorm_backward(e->stream, dx, dh, x, b->ln1_gamma, dx, pass->T, D, t->eps);
+    }
+    ammpli_mark mark = ammpli_arena_mark(e);
+    float *part, *part_x, *part_qkv;
+    TRY(ammpli_take_floats(e, n * D, &part));
+    TRY(ammpli_take_floats(e, n * D, &part_x));
+    TRY(ammpli_take_floats(e, n * 3 * D, &part_qkv));
+    RUN(rows_copy, part, NULL, dx, pass->wanted_row, n, D);
+    RUN(rows_copy, part_x, NULL, x, pass->wanted_row, n, D);
+    RUN(rows_copy, part_qkv, NULL, dqkv, pass->wanted_row, n, 3 * D);
+    RUN(linear_backward, dh, part_qkv, b->qkv, NULL, AMMPL_ACT_NONE, n);
+    RUN(layernorm_backward, part, dh, part_x, b->ln1_gamma, part, n, D, t->eps);
+    RUN(rows_copy, dx, pass->wanted_row, part, NULL, n, D);
+    ammpli_arena_release(e, mark);
+    return AMMPL_OK;
+}
+
 ammpl_status ammpli_blocks_backward(ammpli_engine *e, const ammpli_pass *pass, float *dlast, float *dx, float *const *dprompt)
 {
     const ammpli_tower *t = pass->tower;
@@ -216,12 +243,10 @@ ammpl_status ammpli_blocks_backward(ammpli_engine *e, const ammpli_pass *pass, f
     TRY(ammpli_take_floats(e, T * F, &dpre));
     TRY(ammpli_take_floats(e, T * 3 * D, &dqkv));
     for (int64_t i = pass->to - 1; i >= pass->from; i--) {
-        const ammpli_block *b = &t->block[i];
         saved_block s = saved_at(pass, i);
         TRY(mlp_backward_on(e, pass, i, dlast, dx, dh, &s, x_mid, dpre));
         TRY(attention_backward(e, pass, i, dqkv, dh, &s));
-        RUN(linear_backward, dh, dqkv, b->qkv, NULL, AMMPL_ACT_NONE, T);
-        RUN(layernorm_backward, dx, dh, s.x, b->ln1_gamma, dx, T, D, t->eps);
+        TRY(input_backward(e, pass, i, dx, dqkv, s.x, dh));
         /* What a prompt overwrote has no gradient: rows_behind(i - 1) leaves these rows out. */
         if (prompt_at(pass, i) && dprompt && dprompt[i])
             RUN(rows_add, dprompt[i], slots->token, dx, slots->row, slots->n, D);

@@ -27,7 +27,10 @@ typedef struct ammpli_engine {
     ammpli_arena arena, host;
     uint32_t without; /* tests only: exact shortcuts to leave out */
 } ammpli_engine;
-enum { AMMPLI_WITHOUT_PREFIX = 1 }; /* equal leading rows of texts are encoded once */
+enum {
+    AMMPLI_WITHOUT_PREFIX = 1, /* 2: equal leading rows of texts are encoded once */
+    AMMPLI_WITHOUT_WANTED = 2, /* 4: the first block differentiates by the rows that lead to a parameter */
+};
 
 /* Queues an op on the engine `e` in sight, and passes its failure on. */
 #define RUN(op, ...) TRY(e->ops->op(e->stream, __VA_ARGS__))

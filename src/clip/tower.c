@@ -154,9 +154,13 @@ ammpl_status ammpli_image_backward(ammpli_engine *e, const ammpli_image_run *run
                                    const ammpli_visual *visual, float *const *dprompt)
 {
     const ammpl_model *m = e->model;
-    const ammpli_pass *pass = &run->pass;
+    ammpli_pass copy = run->pass, *pass = &copy;
     int64_t W = m->image.width;
     bool first = prompt_before_ln(visual) && dprompt && dprompt[0];
+    if (!dtoken) { /* patches are what they are: only prompts learn */
+        pass->wanted = pass->slots.n;
+        pass->wanted_row = pass->slots.row;
+    }
     ammpli_mark mark = ammpli_arena_mark(e);
     float *dx;
     TRY(ammpli_take_floats(e, pass->T * W, &dx));

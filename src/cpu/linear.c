@@ -11,10 +11,11 @@
  */
 #include "cpu/kernels.h"
 
-enum { DEPTH = 256, ROWS_MAX = 96, PANELS_MAX = 16, BACK_ROWS_MAX = 192, BACK_PANELS_MAX = 7 };
+enum { DEPTH = 256, ROWS_MAX = 192, PANELS_MAX = 10 };
+enum { BACK_DEPTH = 128, BACK_ROWS_MAX = 384, BACK_PANELS_MAX = 4 };
 static_assert(ROWS_MAX * PANELS_MAX * PANEL <= SCRATCH, "C fits on the stack");
-static_assert(BACK_ROWS_MAX * BACK_PANELS_MAX * PANEL + DEPTH * PANEL <= SCRATCH, "C and a turned panel fit on the stack");
-static_assert(DEPTH % PANEL == 0, "a block of k is whole panels in backward");
+static_assert((BACK_ROWS_MAX + BACK_DEPTH) * BACK_PANELS_MAX * PANEL <= SCRATCH, "C and turned panels fit on the stack");
+static_assert(BACK_DEPTH % PANEL == 0, "a block of n is whole panels in backward");
 
 /* ---- the packed weight ---- */
 
@@ -161,17 +162,22 @@ static void backward_task(void *arg, int64_t task, int worker)
     int64_t N = j->w->N, K = j->w->K, t0 = task / j->column_blocks * j->rows, p0 = task % j->column_blocks * j->panels;
     int64_t rows = min64(j->rows, j->T - t0), panels = min64(j->panels, ceil_div(K, PANEL) - p0);
     int64_t ldc = panels * PANEL, k0 = p0 * PANEL, columns = min64(ldc, K - k0);
-    alignas(64) float c[BACK_ROWS_MAX * BACK_PANELS_MAX * PANEL], turned[DEPTH * PANEL];
+    alignas(64) float c[BACK_ROWS_MAX * BACK_PANELS_MAX * PANEL], turned[BACK_DEPTH * BACK_PANELS_MAX * PANEL];
     if (columns < ldc) /* the last panel's columns past K are computed like the others, then dropped */
         memset(turned, 0, sizeof turned);
-    for (int64_t n = 0; n < N; n += DEPTH)
-        for (int64_t p = 0; p < panels; p++) {
-            int64_t k = k0 + p * PANEL, depth = min64(DEPTH, N - n);
-            for (int64_t i = 0; i < depth; i += PANEL)
-                j->kernels->transpose(turned + i * PANEL, PANEL, j->w->panel + ((n + i) * K + k * PANEL), PANEL,
+    for (int64_t n = 0; n < N; n += BACK_DEPTH) {
+        int64_t depth = min64(BACK_DEPTH, N - n);
+        for (int64_t i = 0; i < depth; i += PANEL) /* along a panel of W, whose blocks lie one behind the other */
+            for (int64_t p = 0; p < panels; p++) {
+                int64_t k = k0 + p * PANEL;
+                j->kernels->transpose(turned + p * BACK_DEPTH * PANEL + i * PANEL, PANEL, j->w->panel + (n + i) * K + k * PANEL, PANEL,
                                       min64(PANEL, K - k), PANEL);
-            j->kernels->product(c + p * PANEL, ldc, j->x + t0 * N + n, N, turned, 0, rows, 1, depth, n > 0);
-        }
+            }
+        for (int64_t i = n + BACK_DEPTH; i < min64(n + 2 * BACK_DEPTH, N); i += PANEL) /* the next ones, while these are in use */
+            for (int64_t f = 0; f < panels * PANEL * PANEL; f += PANEL)
+                __builtin_prefetch(j->w->panel + i * K + k0 * PANEL + f, 0, 2);
+        j->kernels->product(c, ldc, j->x + t0 * N + n, N, turned, BACK_DEPTH * PANEL, rows, panels, depth, n > 0);
+    }
     for (int64_t r = 0; r < rows; r++) {
         int64_t o = (t0 + r) * K + k0;
         j->kernels->act_backward(j->y + o, c + r * ldc, j->slope_at ? j->slope_at + o : c + r * ldc,

@@ -187,6 +187,10 @@ static ammpl_status blocks(run *r, part *t, ammpli_pass *pass)
     pass->keep = r->batch != NULL;
     pass->slots.prompt = t->prompt;
     pass->slots.drop = true;
+    if (pass->from == 0) { /* no gradient is wanted of what comes before */
+        pass->wanted = pass->slots.n;
+        pass->wanted_row = pass->slots.row;
+    }
     TRY(ammpli_pass_take(e, pass));
     ammpli_mark mark = ammpli_arena_mark(e);
     float *x;

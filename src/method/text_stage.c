@@ -162,6 +162,8 @@ static ammpl_status layout(ammpli_engine *e, const ammpli_text_stage *t, int64_t
                           .max_len = max_len,
                           .start = device + (start - w.base),
                           .read = device + (read - w.base),
+                          .wanted = w.gaps,
+                          .wanted_row = rows->gap,
                           .prefix = {.rows = P,
                                      .count = P > 0 ? sharing->count : 0,
                                      .group = device + (group - w.base),

@@ -1,0 +1,262 @@
+"""Training steps in plain PyTorch beside ammpl-bench's, at the same sizes, weights and inputs: speed, operations, memory.
+
+    bench_torch.py AMMPL_BENCH FOLDER [--threads 2] [--repeats 3] [--steps coop,vpt] [--architecture ViT-B/16]
+
+FOLDER (0.6 GB) receives the random model that ammpl-bench writes and each step's initial prompt.  Every step of either side runs in
+a process of its own, one after the other, between measurements of the machine's peak; memory is VmHWM, loading included.
+The PyTorch side is as the originals are (77 tokens, every class and picture encoded, everything kept for backward) and as fast as
+plain PyTorch allows: fused LayerNorm, linear layers and attention, k * B pictures or prompts in one call, nothing
+differentiated that nothing learned depends on, features cached where ammpl-bench's step caches them.
+A line counts only where both losses agree to 1e-3 and PyTorch reaches half of the peak.
+"""
+import argparse
+import json
+import math
+import os
+import resource
+import subprocess
+import sys
+import time
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import ammpl_ref
+import bpe
+import clip_ref
+import dpt_ref
+import methods_ref
+import st
+
+# name -> method, batch, classes, options (as in examples/bench_work.c)
+COMMON = {"template": ["a photo of a {}."], "ctx_init": "a photo of a", "n_ctx": "4"}
+STEPS = {
+    "coop-cached": ("coop", 32, 100, {"n_ctx": "16", "ctx_init": "", "position": "end", "class_specific": "false"}),
+    "coop": ("coop", 32, 100, {"n_ctx": "16", "ctx_init": "", "position": "end", "class_specific": "false"}),
+    "cocoop-100": ("cocoop", 1, 100, {}),
+    "cocoop-10": ("cocoop", 1, 10, {}),
+    "dlp-100": ("dlp", 4, 100, {"depth_text": "12", "depth_vision": "0", "n_ctx_vision": "0"}),
+    "dlp-10": ("dlp", 4, 10, {"depth_text": "12", "depth_vision": "0", "n_ctx_vision": "0"}),
+    "maple-10": ("maple", 4, 10, {"n_ctx": "2", "ctx_init": "a photo", "depth": "9"}),
+    "maple-100": ("maple", 4, 100, {"n_ctx": "2", "ctx_init": "a photo", "depth": "9"}),
+    "ivlp-10": ("ivlp", 4, 10, {"n_ctx": "2", "ctx_init": "a photo", "depth_text": "12", "depth_vision": "12", "n_ctx_vision": "2"}),
+    "ivlp-100": ("ivlp", 4, 100, {"n_ctx": "2", "ctx_init": "a photo", "depth_text": "12", "depth_vision": "12", "n_ctx_vision": "2"}),
+    "dpt": ("dpt", 4, 10, {"n_ctx": "16", "ctx_init": "", "n_ctx_vision": "10", "bottom_limit": "12", "top_k": "10", "aux_weight": "0.3"}),
+    "vpt": ("vpt", 4, 10, {"n_ctx_vision": "8", "depth_vision": "12", "variant": "maple"}),
+    "ammpl-shared": ("ammpl", 1, 10, {"scope": "shared"}),
+    "ammpl-class": ("ammpl", 1, 10, {"scope": "class"}),
+    "ammpl-c1c2": ("ammpl", 1, 10, {"scope": "shared", "interaction": "false", "draws": "image"}),
+}
+
+
+class FastClip(clip_ref.Clip):
+    """The same towers by PyTorch's own fused functions, in float32."""
+
+    def __init__(self, weights, heads, text_heads):
+        super().__init__(weights, heads, text_heads, dtype=torch.float32)
+        self.converted = {name: torch.from_numpy(value) for name, value in weights.items()}
+        self.weights = {name: value.numpy() for name, value in self.converted.items()}  # one copy of them
+        self.masks = {}
+
+    def layer_norm(self, x, name):
+        return F.layer_norm(x, x.shape[-1:], self.w(name + ".weight"), self.w(name + ".bias"), self.eps)
+
+    def linear(self, x, name):
+        return F.linear(x, self.w(name + ".weight"), self.w(name + ".bias"))
+
+    def attention(self, x, name, heads, mask):
+        rows, length, width = x.shape
+        qkv = F.linear(x, self.w(name + ".in_proj_weight"), self.w(name + ".in_proj_bias"))
+        q, k, v = qkv.view(rows, length, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
+        if hasattr(F, "scaled_dot_product_attention"):
+            out = F.scaled_dot_product_attention(q, k, v, is_causal=mask is not None)
+        else:  # before PyTorch 2
+            q, k, v = (t.reshape(rows * heads, length, -1) for t in (q * (width // heads) ** -0.5, k, v))
+            scores = torch.bmm(q, k.transpose(1, 2)) if mask is None else torch.baddbmm(mask.expand(len(q), -1, -1), q, k.transpose(1, 2))
+            out = torch.bmm(torch.softmax(scores, -1), v).view(rows, heads, length, -1)
+        return self.linear(out.transpose(1, 2).reshape(rows, length, width), name + ".out_proj")
+
+    def causal(self, length):
+        if length not in self.masks:
+            self.masks[length] = super().causal(length)
+        return self.masks[length]
+
+
+def assemble(self, ctx):
+    """methods_ref.Context.assemble for contexts in front of the name, all classes at once."""
+    e = self.embedded
+    return torch.cat([e[:, :1], ctx.expand(len(e), -1, -1) if ctx.dim() == 2 else ctx, e[:, 1 + self.m:]], 1)
+
+
+methods_ref.Context.assemble = assemble
+
+
+def numbers(n, seed):
+    """examples/bench_work.c: uniform in [-1, 1)."""
+    h = (np.arange(n, dtype=np.uint64) + seed) * 2654435761 & 0xFFFFFFFF
+    h ^= h >> 15
+    h = h * 2246822519 & 0xFFFFFFFF
+    h ^= h >> 13
+    return (h >> 8).astype(np.float32) * np.float32(2.0**-23) - np.float32(1)
+
+
+def class_name(i):
+    letters, rest = [i % 26, i // 26 % 26], i // 676
+    while rest > 0 and len(letters) < 4:
+        letters.append(rest % 26 if len(letters) == 2 else rest // 26)
+        rest = 0 if len(letters) == 4 else rest // 26
+    return "".join(chr(97 + n) for n in letters)
+
+
+class Counting(TorchDispatchMode):
+    """Operations of the products that run, forward and backward."""
+
+    def __init__(self):
+        super().__init__()
+        self.flop = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.__name__.split(".")[0]
+        if name in ("mm", "bmm", "addmm", "baddbmm"):
+            a, b = args[-2:] if name in ("mm", "bmm") else args[1:3]
+            self.flop += 2 * math.prod(a.shape) * b.shape[-1]
+        elif name.startswith("_scaled_dot_product"):
+            q, k = (args[1], args[2]) if "backward" in name else (args[0], args[1])
+            self.flop += (10 if "backward" in name else 4) * math.prod(q.shape[:-1]) * k.shape[-2] * q.shape[-1]
+        return func(*args, **(kwargs or {}))
+
+
+def load(folder):
+    weights, _ = st.read(os.path.join(folder, "model.safetensors"))
+    with open(os.path.join(folder, "merges.txt"), encoding="utf-8") as f:
+        merges = [tuple(line.split()) for line in f.read().split("\n")[1:] if line.strip()]
+    width, text = weights["visual.conv1.weight"].shape[0], weights["token_embedding.weight"].shape[1]
+    return FastClip(weights, width // 64, text // 64), bpe.Bpe(merges, weights["positional_embedding"].shape[0])
+
+
+def make_step(folder, name, classes, batch):
+    """A function that does one step and returns its loss."""
+    method, own_batch, own_classes, options = STEPS[name]
+    batch, classes = batch or own_batch, classes or own_classes
+    clip, tokenizer = load(folder)
+    names, options = [class_name(i) for i in range(classes)], {**COMMON, **options}
+    initial, _ = st.read(os.path.join(folder, name + ".safetensors"))
+    t = {n: torch.from_numpy(v).requires_grad_() for n, v in initial.items()}
+    labels = torch.arange(batch) % classes
+    size = clip.grid * clip.patch
+    optimizer = torch.optim.SGD(t.values(), lr=1e-4, momentum=0.9, weight_decay=5e-4)
+    if name == "coop-cached":
+        features = torch.from_numpy(numbers(batch * clip.width, 1) / np.float32(clip.width / 24)).view(batch, -1)
+    else:
+        images = torch.from_numpy(numbers(batch * 3 * size * size, 1)).view(batch, 3, size, size)
+    if method == "ammpl":
+        model = ammpl_ref.Ammpl(clip, tokenizer, names, options)
+        steps = [0]
+
+        def loss():
+            masks = model.train_masks(t, 1, range(batch), steps[0])
+            steps[0] += 1
+            return methods_ref.cross_entropy(model.logits(t, images, masks, labels), labels)
+    elif method == "dpt":
+        model = dpt_ref.Dpt(clip, tokenizer, names, options)
+
+        def loss():
+            return model.loss(t, images, labels, None, True)[0]
+    else:
+        model = methods_ref.METHODS[method](clip, tokenizer, names, options)
+        if name == "coop-cached":  # they are not quite of length 1, and taken as they are
+            def logits():
+                return clip.scale * features @ clip_ref.norm(model.text.encode(t["ctx"])).T
+        else:
+            def logits():
+                return model.logits(t, images, None)
+
+        def loss():
+            return methods_ref.cross_entropy(logits(), labels)
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        value = loss()
+        value.backward()
+        optimizer.step()
+        return value.item()
+    return step
+
+
+def run_one(args):
+    """In a process of its own: one step's figures as JSON."""
+    torch.set_num_threads(args.threads)
+    step = make_step(args.folder, args.one, args.classes, args.batch)
+    first = step()
+    seconds = []
+    for _ in range(args.repeats):
+        start = time.perf_counter()
+        step()
+        seconds.append(time.perf_counter() - start)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    with Counting() as counter:
+        step()
+    print(json.dumps({"loss": first, "seconds": float(np.median(seconds)), "gflop": counter.flop * 1e-9, "MiB": memory}))
+
+
+def bench(args, *flags):
+    out = subprocess.run([args.bench, "--model", args.folder, "--threads", str(args.threads), "--json", "--quiet", *flags], check=True,
+                         stdout=subprocess.PIPE, text=True).stdout
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def peak(args):
+    """GFLOP/s that the multiply-add units give now, on as many threads."""
+    return max(x["GFLOP/s"] for x in bench(args, "--only", "machine", "--repeats", "1") if "GFLOP/s" in x)
+
+
+def compare(args, name):
+    sizes = ["--classes", str(args.classes), "--batch", str(args.batch)]
+    before = peak(args)
+    lines = bench(args, "--only", "steps", "--steps", name, "--export", args.folder, "--repeats", str(args.repeats), *sizes)
+    between = peak(args)
+    theirs = json.loads(subprocess.run([sys.executable, __file__, args.bench, args.folder, "--one", name, "--threads", str(args.threads),
+                                        "--repeats", str(args.repeats), *sizes], check=True, stdout=subprocess.PIPE, text=True).stdout)
+    after = peak(args)
+    lines = [x for x in lines if x["group"] == "memory" or x["name"].split(",")[0] == name]
+    ours = {k: v for x in lines for k, v in x.items()}
+    ours_share = ours["gflop"] / ours["seconds"] / ((before + between) / 2)
+    theirs_share = theirs["gflop"] / theirs["seconds"] / ((between + after) / 2)
+    same = abs(ours["nats"] - theirs["loss"]) <= 1e-3 * abs(theirs["loss"])
+    note = "" if same and theirs_share >= 0.5 else "losses differ" if not same else "PyTorch below half of the peak"
+    print(f"| {name} | {theirs['seconds']:.3f} | {ours['seconds']:.3f} | {theirs['seconds'] / ours['seconds']:.2f} "
+          f"| {theirs['gflop']:.0f} | {ours['gflop']:.0f} | {theirs['gflop'] / ours['gflop']:.2f} | {theirs_share:.2f} | {ours_share:.2f} "
+          f"| {theirs['MiB']:.0f} | {ours['MiB']:.0f} | {ours['MiB'] / theirs['MiB']:.2f} | {theirs['loss']:.5f} | {ours['nats']:.5f} | {note} |",
+          flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("bench")
+    parser.add_argument("folder")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--steps", default=",".join(STEPS))
+    parser.add_argument("--classes", type=int, default=0)
+    parser.add_argument("--batch", type=int, default=0)
+    parser.add_argument("--architecture", default="ViT-B/16")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one:
+        return run_one(args)
+    if not os.path.exists(os.path.join(args.folder, "model.safetensors")):
+        os.makedirs(args.folder, exist_ok=True)
+        subprocess.run([args.bench, "--write-model", args.folder, "--architecture", args.architecture], check=True)
+    print(f"PyTorch {torch.__version__}, {args.threads} threads, {args.architecture}\n")
+    print("| step | PyTorch s | ammpl s | times | PyTorch GFLOP | ammpl GFLOP | ratio | PyTorch of peak | ammpl of peak | PyTorch MiB "
+          "| ammpl MiB | ratio | PyTorch loss | ammpl loss | |")
+    print("|---" * 15 + "|")
+    for name in args.steps.split(","):
+        compare(args, name)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
