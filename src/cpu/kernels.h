@@ -20,7 +20,8 @@
 
 enum {
     PANEL = 16,               /* columns of a packed panel, whatever the vector width */
-    SCRATCH = 128 * 1024 / 4, /* floats of stack that one task may use */
+    DEPTH_MAX = 256,          /* of a product that is cut into blocks of k */
+    SCRATCH = 192 * 1024 / 4, /* floats of stack that one task may use */
 };
 
 /* A frozen [N, K]: panel p holds rows 16p..16p+15 as [K][16], rows past N as zeros. */

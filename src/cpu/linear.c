@@ -11,8 +11,8 @@
  */
 #include "cpu/kernels.h"
 
-enum { DEPTH = 256, ROWS_MAX = 192, PANELS_MAX = 10 };
-enum { BACK_DEPTH = 128, BACK_ROWS_MAX = 384, BACK_PANELS_MAX = 4 };
+enum { DEPTH = DEPTH_MAX, ROWS_MAX = 192, PANELS_MAX = 10 };
+enum { BACK_DEPTH = DEPTH_MAX, BACK_ROWS_MAX = 384, BACK_PANELS_MAX = 4 };
 static_assert(ROWS_MAX * PANELS_MAX * PANEL <= SCRATCH, "C fits on the stack");
 static_assert((BACK_ROWS_MAX + BACK_DEPTH) * BACK_PANELS_MAX * PANEL <= SCRATCH, "C and turned panels fit on the stack");
 static_assert(BACK_DEPTH % PANEL == 0, "a block of n is whole panels in backward");

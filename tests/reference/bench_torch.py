@@ -14,6 +14,7 @@ import json
 import math
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import time
@@ -128,8 +129,20 @@ class Counting(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+def read_weights(path):
+    """Tensor by tensor, so that the file is never in memory a second time."""
+    with open(path, "rb") as f:
+        header = json.loads(f.read(int.from_bytes(f.read(8), "little")))
+        header.pop("__metadata__", None)
+        tensors, start = {}, f.tell()
+        for name, info in header.items():
+            f.seek(start + info["data_offsets"][0])
+            tensors[name] = np.fromfile(f, "<f4", math.prod(info["shape"])).reshape(info["shape"])
+    return tensors
+
+
 def load(folder):
-    weights, _ = st.read(os.path.join(folder, "model.safetensors"))
+    weights = read_weights(os.path.join(folder, "model.safetensors"))
     with open(os.path.join(folder, "merges.txt"), encoding="utf-8") as f:
         merges = [tuple(line.split()) for line in f.read().split("\n")[1:] if line.strip()]
     width, text = weights["visual.conv1.weight"].shape[0], weights["token_embedding.weight"].shape[1]
@@ -185,76 +198,167 @@ def make_step(folder, name, classes, batch):
     return step
 
 
+def now(threads):
+    """As ammpl-bench counts: processor time of one thread, which others on the machine do not lengthen; else the wall's."""
+    return time.process_time() if threads == 1 else time.perf_counter()
+
+
+def peak_memory():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def run_one(args):
-    """In a process of its own: one step's figures as JSON."""
+    """In a process of its own: a step for every line of the input, its seconds as a line of the output; then the rest."""
     torch.set_num_threads(args.threads)
-    step = make_step(args.folder, args.one, args.classes, args.batch)
-    first = step()
-    seconds = []
-    for _ in range(args.repeats):
-        start = time.perf_counter()
+    bare, step = peak_memory(), make_step(args.folder, args.one, args.classes, args.batch)
+    loss = step()
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        start = now(args.threads)
         step()
-        seconds.append(time.perf_counter() - start)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(now(args.threads) - start, flush=True)
+    memory = peak_memory()
     with Counting() as counter:
         step()
-    print(json.dumps({"loss": first, "seconds": float(np.median(seconds)), "gflop": counter.flop * 1e-9, "MiB": memory}))
+    print(json.dumps({"loss": loss, "gflop": counter.flop * 1e-9, "MiB": memory, "bare": bare}))
 
 
-def bench(args, *flags):
-    out = subprocess.run([args.bench, "--model", args.folder, "--threads", str(args.threads), "--json", "--quiet", *flags], check=True,
+def ours(args, name, sizes):
+    out = subprocess.run([args.bench, "--model", args.folder, "--threads", str(args.threads), "--activation", "quick_gelu", "--only", "steps",
+                          "--steps", name, "--repeats", "1", "--json", "--quiet", *args.ammpl.split(), *sizes], check=True,
                          stdout=subprocess.PIPE, text=True).stdout
-    return [json.loads(line) for line in out.splitlines()]
-
-
-def peak(args):
-    """GFLOP/s that the multiply-add units give now, on as many threads."""
-    return max(x["GFLOP/s"] for x in bench(args, "--only", "machine", "--repeats", "1") if "GFLOP/s" in x)
+    figures = {}
+    for line in map(json.loads, out.splitlines()):
+        if line["group"] == "memory" or line["name"].split(",")[0] == name:
+            figures.update(line)
+    figures["peak"] = figures["gflop"] / figures["seconds"] / figures["of_peak"]  # GFLOP/s of the multiply-add units, just then
+    return figures
 
 
 def compare(args, name):
     sizes = ["--classes", str(args.classes), "--batch", str(args.batch)]
-    before = peak(args)
-    lines = bench(args, "--only", "steps", "--steps", name, "--export", args.folder, "--repeats", str(args.repeats), *sizes)
-    between = peak(args)
-    theirs = json.loads(subprocess.run([sys.executable, __file__, args.bench, args.folder, "--one", name, "--threads", str(args.threads),
-                                        "--repeats", str(args.repeats), *sizes], check=True, stdout=subprocess.PIPE, text=True).stdout)
-    after = peak(args)
-    lines = [x for x in lines if x["group"] == "memory" or x["name"].split(",")[0] == name]
-    ours = {k: v for x in lines for k, v in x.items()}
-    ours_share = ours["gflop"] / ours["seconds"] / ((before + between) / 2)
-    theirs_share = theirs["gflop"] / theirs["seconds"] / ((between + after) / 2)
-    same = abs(ours["nats"] - theirs["loss"]) <= 1e-3 * abs(theirs["loss"])
-    note = "" if same and theirs_share >= 0.5 else "losses differ" if not same else "PyTorch below half of the peak"
-    print(f"| {name} | {theirs['seconds']:.3f} | {ours['seconds']:.3f} | {theirs['seconds'] / ours['seconds']:.2f} "
-          f"| {theirs['gflop']:.0f} | {ours['gflop']:.0f} | {theirs['gflop'] / ours['gflop']:.2f} | {theirs_share:.2f} | {ours_share:.2f} "
-          f"| {theirs['MiB']:.0f} | {ours['MiB']:.0f} | {ours['MiB'] / theirs['MiB']:.2f} | {theirs['loss']:.5f} | {ours['nats']:.5f} | {note} |",
+    own = [ours(args, name, ["--export", args.folder, *sizes])]  # also a warm-up
+    child = subprocess.Popen([sys.executable, __file__, args.bench, args.folder, "--one", name, "--threads", str(args.threads), *sizes],
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "ready\n"
+    seconds = []
+    for _ in range(args.repeats):
+        child.stdin.write("\n")
+        child.stdin.flush()
+        seconds.append(float(child.stdout.readline()))
+        own.append(ours(args, name, sizes))
+    child.stdin.close()
+    theirs = json.loads(child.stdout.read())
+    assert child.wait() == 0
+    times = statistics.median(s / o["seconds"] for s, o in zip(seconds, own[1:]))
+    share = statistics.median(theirs["gflop"] / s / ((a["peak"] + b["peak"]) / 2) for s, a, b in zip(seconds, own, own[1:]))
+    own_share = statistics.median(o["of_peak"] for o in own[1:])
+    one, memory = own[0], max(o["MiB"] for o in own)
+    same = abs(one["nats"] - theirs["loss"]) <= 1e-3 * abs(theirs["loss"])
+    note = "losses differ" if not same else "" if share >= 0.5 else "PyTorch below half of the peak"
+    print(f"| {name} | {statistics.median(seconds):.3f} | {statistics.median(o['seconds'] for o in own[1:]):.3f} | **{times:.2f}** "
+          f"| {theirs['gflop']:.0f} | {one['gflop']:.0f} | {theirs['gflop'] / one['gflop']:.2f} | {share:.2f} | {own_share:.2f} "
+          f"| {theirs['MiB']:.0f} | {memory:.0f} | {memory / theirs['MiB']:.2f} | {theirs['loss']:.5f} | {one['nats']:.5f} | {note} |",
           flush=True)
+
+
+# --- zero-shot: whole processes, from start to the last answer -------------------------------------------------------------
+
+PICTURES, CLASSES = 64, 100
+
+
+def make_pictures(folder):
+    """JPEG files of a camera's proportions: coarse noise, enlarged, so that they are no harder to decode than photographs."""
+    from PIL import Image
+    os.makedirs(folder, exist_ok=True)
+    paths = [os.path.join(folder, f"{i:02}.jpg") for i in range(PICTURES)]
+    for i, path in enumerate(paths):
+        if not os.path.exists(path):
+            noise = np.random.default_rng(i).integers(0, 256, (38, 50, 3), dtype=np.uint8)
+            Image.fromarray(noise).resize((500, 375), Image.Resampling.BICUBIC).save(path, quality=90)
+    return paths
+
+
+def run_zeroshot(args):
+    from PIL import Image
+    torch.set_num_threads(args.threads)
+    clip, tokenizer = load(args.folder)
+    size = clip.grid * clip.patch
+    mean = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
+    std = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
+
+    def pixels(path):
+        image = Image.open(path).convert("RGB")
+        width, height = image.size
+        short = min(width, height)
+        image = image.resize((int(size * width / short), int(size * height / short)), Image.Resampling.BICUBIC)
+        left, top = (round((side - size) / 2) for side in image.size)
+        image = np.asarray(image.crop((left, top, left + size, top + size)), np.float32) / 255
+        return torch.from_numpy((image - mean) / std).permute(2, 0, 1)
+
+    with torch.inference_mode():
+        tokens = torch.from_numpy(tokenizer.tokenize([f"a photo of a {class_name(i)}." for i in range(CLASSES)]))
+        z = clip_ref.norm(clip.encode_text(clip.embed(tokens), tokens))
+        paths = make_pictures(os.path.join(args.folder, "pictures"))
+        for first in range(0, PICTURES, 32):
+            x = clip_ref.norm(clip.encode_image(torch.stack([pixels(path) for path in paths[first:first + 32]])))
+            for row in (clip.scale * x @ z.T).tolist():
+                print(json.dumps(row))
+
+
+def whole(args, command):
+    """Seconds, MiB and output of a process."""
+    start = time.perf_counter()
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    out = child.stdout.read()
+    _, status, usage = os.wait4(child.pid, 0)
+    assert status == 0
+    seconds = usage.ru_utime + usage.ru_stime if args.threads == 1 else time.perf_counter() - start
+    return seconds, usage.ru_maxrss / 1024, [json.loads(line) for line in out.splitlines()]
+
+
+def compare_zeroshot(args):
+    paths = make_pictures(os.path.join(args.folder, "pictures"))
+    classify = [os.path.join(os.path.dirname(args.bench), "ammpl-classify"), "--model", args.folder, "--activation", "quick_gelu", "--threads",
+                str(args.threads), "--classes", ",".join(map(class_name, range(CLASSES))), "--json", "--quiet", *paths]
+    script = [sys.executable, __file__, args.bench, args.folder, "--one", "zeroshot", "--threads", str(args.threads)]
+    runs = [(whole(args, script), whole(args, classify)) for _ in range(args.repeats)]
+    (_, their_memory, their_logits), (_, memory, answers) = runs[0]
+    difference = np.abs(np.array(their_logits) - [answer["logits"] for answer in answers]).max()
+    times = statistics.median(a[0] / b[0] for a, b in runs)
+    print(f"\nZero-shot, {PICTURES} JPEG files of 500 x 375, {CLASSES} classes, whole processes: PyTorch {statistics.median(a[0] for a, _ in runs):.2f} s, "
+          f"ammpl-classify {statistics.median(b[0] for _, b in runs):.2f} s, **{times:.2f}** times; {their_memory:.0f} and {memory:.0f} MiB "
+          f"({memory / their_memory:.2f}); logits differ by {difference:.1e} at most", flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("bench")
-    parser.add_argument("folder")
+    parser.add_argument("bench", help="build/examples/ammpl-bench")
+    parser.add_argument("folder", help="for the random weights, their prompts and pictures; kept")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--steps", default=",".join(STEPS))
+    parser.add_argument("--steps", default=",".join([*STEPS, "zeroshot"]))
     parser.add_argument("--classes", type=int, default=0)
     parser.add_argument("--batch", type=int, default=0)
     parser.add_argument("--architecture", default="ViT-B/16")
+    parser.add_argument("--ammpl", default="", help="further flags of ammpl-bench")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
-        return run_one(args)
+        return run_zeroshot(args) if args.one == "zeroshot" else run_one(args)
     if not os.path.exists(os.path.join(args.folder, "model.safetensors")):
         os.makedirs(args.folder, exist_ok=True)
         subprocess.run([args.bench, "--write-model", args.folder, "--architecture", args.architecture], check=True)
-    print(f"PyTorch {torch.__version__}, {args.threads} threads, {args.architecture}\n")
+    print(f"PyTorch {torch.__version__}, {args.threads} thread{'s' if args.threads > 1 else ' (processor time)'}, {args.architecture}, "
+          f"{args.repeats} interleaved repeats; PyTorch imported alone: {peak_memory():.0f} MiB\n")
     print("| step | PyTorch s | ammpl s | times | PyTorch GFLOP | ammpl GFLOP | ratio | PyTorch of peak | ammpl of peak | PyTorch MiB "
           "| ammpl MiB | ratio | PyTorch loss | ammpl loss | |")
-    print("|---" * 15 + "|")
+    print("|---" * 15 + "|", flush=True)
     for name in args.steps.split(","):
-        compare(args, name)
+        if name != "zeroshot":
+            compare(args, name)
+    if "zeroshot" in args.steps.split(","):
+        compare_zeroshot(args)
     return 0
 
 
