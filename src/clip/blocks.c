@@ -26,6 +26,8 @@ typedef struct rows_on {
 static rows_on rows_behind(const ammpli_pass *pass, int64_t i)
 {
     const ammpli_slots *slots = &pass->slots;
+    if (pass->every_row)
+        return (rows_on){pass->T, NULL};
     if (i + 1 == pass->tower->layers)
         return (rows_on){ammpli_pass_reads(pass), pass->read};
     bool gone = i + 1 == pass->to ? slots->n > 0 && slots->drop : prompt_at(pass, i + 1) != NULL;
@@ -54,6 +56,7 @@ static saved_block saved_at(const ammpli_pass *pass, int64_t i)
 
 ammpl_status ammpli_pass_take(ammpli_engine *e, ammpli_pass *pass)
 {
+    pass->every_row = e->without & AMMPLI_WITHOUT_ROWS;
     if (pass->to == pass->tower->layers)
         TRY(ammpli_take_floats(e, ammpli_pass_reads(pass) * pass->tower->width, &pass->last));
     if (pass->keep)
@@ -137,6 +140,8 @@ ammpl_status ammpli_blocks_forward(ammpli_engine *e, const ammpli_pass *pass, fl
         TRY(attention_forward(e, pass, i, x, h, s.qkv, s.attn));
         TRY(mlp_forward_on(e, pass, i, x, &s, h, f));
     }
+    if (pass->every_row && pass->to == t->layers)
+        RUN(rows_copy, pass->last, NULL, x, pass->read, ammpli_pass_reads(pass), D);
     ammpli_arena_release(e, mark);
     return AMMPL_OK;
 }
@@ -231,6 +236,26 @@ static ammpl_status input_backward(ammpli_engine *e, const ammpli_pass *pass, in
     return AMMPL_OK;
 }
 
+/* Without shortcut 3 zeros stand for the gradients of rows that nobody reads: behind the pass, or behind what a prompt overwrote
+ * before block i. */
+static ammpl_status clear_unread(ammpli_engine *e, const ammpli_pass *pass, int64_t i, const float *dlast, float *dx)
+{
+    const ammpli_slots *slots = &pass->slots;
+    int64_t D = pass->tower->width;
+    if (i == pass->tower->layers) {
+        RUN(zero, dx, (size_t)(pass->T * D) * sizeof(float));
+        return e->ops->rows_copy(e->stream, dx, pass->read, dlast, NULL, ammpli_pass_reads(pass), D);
+    }
+    if (i == pass->to ? slots->n == 0 || !slots->drop : !prompt_at(pass, i))
+        return AMMPL_OK;
+    ammpli_mark mark = ammpli_arena_mark(e);
+    float *zeros;
+    TRY(ammpli_take_zeros(e, slots->n * D, &zeros));
+    RUN(rows_copy, dx, slots->row, zeros, NULL, slots->n, D);
+    ammpli_arena_release(e, mark);
+    return AMMPL_OK;
+}
+
 ammpl_status ammpli_blocks_backward(ammpli_engine *e, const ammpli_pass *pass, float *dlast, float *dx, float *const *dprompt)
 {
     const ammpli_tower *t = pass->tower;
@@ -244,6 +269,8 @@ ammpl_status ammpli_blocks_backward(ammpli_engine *e, const ammpli_pass *pass, f
     TRY(ammpli_take_floats(e, T * 3 * D, &dqkv));
     for (int64_t i = pass->to - 1; i >= pass->from; i--) {
         saved_block s = saved_at(pass, i);
+        if (pass->every_row)
+            TRY(clear_unread(e, pass, i + 1, dlast, dx));
         TRY(mlp_backward_on(e, pass, i, dlast, dx, dh, &s, x_mid, dpre));
         TRY(attention_backward(e, pass, i, dqkv, dh, &s));
         TRY(input_backward(e, pass, i, dx, dqkv, s.x, dh));

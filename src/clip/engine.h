@@ -29,7 +29,9 @@ typedef struct ammpli_engine {
 } ammpli_engine;
 enum {
     AMMPLI_WITHOUT_PREFIX = 1, /* 2: equal leading rows of texts are encoded once */
-    AMMPLI_WITHOUT_WANTED = 2, /* 4: the first block differentiates by the rows that lead to a parameter */
+    AMMPLI_WITHOUT_ROWS = 2,   /* 3: only rows that somebody reads are computed */
+    AMMPLI_WITHOUT_WANTED = 4, /* 4: the first block differentiates by the rows that lead to a parameter */
+    AMMPLI_WITHOUT_EQUAL = 8,  /* 6: equal pictures are encoded once */
 };
 
 /* Queues an op on the engine `e` in sight, and passes its failure on. */

@@ -39,9 +39,10 @@ typedef struct ammpli_pass {
     const int32_t *read;  /* [reads] the row that becomes a sequence's feature, backend memory */
     ammpli_slots slots;
     ammpli_prefix prefix; /* all zero: none */
-    int64_t wanted;              /* input rows whose gradient somebody reads, where that is not all of them (shortcut 4) */
-    const int32_t *wanted_row;   /* [wanted] backend memory; NULL: all */
+    int64_t wanted;            /* input rows whose gradient somebody reads, where that is not all of them (shortcut 4) */
+    const int32_t *wanted_row; /* [wanted] backend memory; NULL: all */
     bool keep;
+    bool every_row; /* tests only: without shortcut 3 */
     float *saved; /* per block x [T,D], qkv [T,3D], attention [T,D], MLP pre-activation [rows that go on, F]; only with keep */
     float *last;  /* [reads,D] the read rows after the last block; only where that belongs to the pass */
     /* images only */
@@ -65,8 +66,9 @@ ammpl_status ammpli_pass_take(ammpli_engine *e, ammpli_pass *pass);
  * undefined (shortcut 3). */
 ammpl_status ammpli_blocks_forward(ammpli_engine *e, const ammpli_pass *pass, float *x);
 /* dx [T,D]: the gradient behind the pass (ignored where the pass ends in dlast [reads,D], the gradient of pass->last, which is
- * overwritten) becomes that of the first block's input, in the rows that are wanted.  Adds to dprompt[i] [.,D], like slots.prompt (NULL, or an entry
- * NULL: not wanted).  Rows of dx that a prompt overwrote before the first block are undefined. */
+ * overwritten) becomes that of the first block's input, in the rows that are wanted.  Adds to dprompt[i] [.,D], like
+ * slots.prompt (NULL, or an entry NULL: not wanted).  Rows of dx that a prompt overwrote before the first block are
+ * undefined. */
 ammpl_status ammpli_blocks_backward(ammpli_engine *e, const ammpli_pass *pass, float *dlast, float *dx, float *const *dprompt);
 /* feature [reads,E] = ln_post(last) projection^T, not normalised; dfeature [reads,E] to dlast [reads,D]. */
 ammpl_status ammpli_feature_forward(ammpli_engine *e, const ammpli_pass *pass, float *feature);

@@ -212,7 +212,8 @@ static ammpl_status encode_pictures(run *r, const float *pad_row, int64_t pads, 
                                 .prob_per_class = o->per_class,
                                 .has_pads = pad_row != NULL,
                                 /* In training each class's P needs its own part of the gradient, and with blend each pad's. */
-                                .merge = !training || (!o->per_class && !(o->blend && pads > 1)),
+                                .merge = (!training || (!o->per_class && !(o->blend && pads > 1))) &&
+                                         !(r->s->engine.without & AMMPLI_WITHOUT_EQUAL),
                                 .training = training,
                                 .own = r->own};
     TRY(ammpli_encodes_plan(e->ctx, &q, en));

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "clip/engine.h"
+#include "clip/tower.h"
 #include "cpu/kernels.h"
 #include "method/session.h"
 
@@ -125,6 +125,144 @@ START_TEST(wanted)
 }
 END_TEST
 
+/* Shortcut 3: rows that nobody reads.  Rows do not know of each other; backward adds zeros to sums over queries, in the order in
+ * which the others stand there (seen: no difference). */
+START_TEST(rows)
+{
+    static const char *const variants[] = {"coop_end", "cocoop_wide", "dlp_full", "ivlp_full", "maple_deep", "vp_padding", "vpt_full",
+                                           "vpt_dpt_deep", "dpt_two", "dpt_all"};
+    fixture f;
+    outcome with, without;
+    if (_i == sizeof variants / sizeof variants[0])
+        open_fixture(&f, "ammpl", "shared_default", 0);
+    else
+        open_fixture(&f, "method", variants[_i], 0);
+    run_batch(&f, 0, 0, NULL);
+    step(&f, 0, &with);
+    step(&f, AMMPLI_WITHOUT_ROWS, &without);
+    ck_assert_msg(with.work < without.work, "%s: %g multiply-adds with the shortcut, %g without", f.variant, with.work, without.work);
+    ck_assert(with.loss == without.loss);
+    compare(&f, &with, &without, 1e-6);
+    free_outcome(&f, &with);
+    free_outcome(&f, &without);
+    close_fixture(&f);
+}
+END_TEST
+
+/* Shortcut 6.  Features of equal pictures are equal; backward adds the classes' gradients before the tower instead of behind it
+ * (seen: 6e-7 and less). */
+START_TEST(equal_pictures)
+{
+    static const char *const variants[] = {"shared_draws_image", "shared_mask_padding", "shared_mask"};
+    fixture f;
+    outcome with, without;
+    open_fixture(&f, "ammpl", variants[_i], 0);
+    if (_i > 0) /* one draw for all classes */
+        ck_ok(ammpli_config_set_text(f.prompt->config, "draws", "image"));
+    run_batch(&f, 0, 0, NULL);
+    step(&f, 0, &with);
+    step(&f, AMMPLI_WITHOUT_EQUAL, &without);
+    ck_assert_msg(_i == 0 || with.work < 0.6 * without.work, "%s: %g multiply-adds with the shortcut, %g without", f.variant, with.work,
+                  without.work);
+    ck_assert(with.work <= without.work);
+    ck_assert(with.loss == without.loss);
+    compare(&f, &with, &without, 2e-5);
+    free_outcome(&f, &with);
+    free_outcome(&f, &without);
+    close_fixture(&f);
+}
+END_TEST
+
+/* Shortcut 5 at inference: what depends on the prompt alone is computed once, and forgotten when something changes. */
+START_TEST(remembered)
+{
+    static const char *const variants[] = {"coop_end", "dlp_full", "ivlp_full", "maple_deep", "vpt_deep", "vp_padding", "dpt_two"};
+    fixture f;
+    bool own = _i == sizeof variants / sizeof variants[0];
+    open_fixture(&f, own ? "ammpl" : "method", own ? "shared_default" : variants[_i], 0);
+    float logits[3][MOST_CLASSES];
+    double count[3];
+    for (int k = 0; k < 3; k++) {
+        ammpl_ops counting = ammpli_cpu_ops;
+        counting.linear_forward = counting_forward;
+        f.session->engine.ops = &counting;
+        if (k == 2) { /* as when tensors and classes change */
+            f.prompt->revision++;
+            f.prompt->binding++;
+        }
+        work = 0;
+        ck_ok(ammpli_session_predict(f.session, f.prompt, f.images, 1, logits[k]));
+        count[k] = work;
+        f.session->engine.ops = &ammpli_cpu_ops;
+    }
+    ck_assert(memcmp(logits[0], logits[1], f.C * sizeof logits[0][0]) == 0);
+    ck_assert(memcmp(logits[0], logits[2], f.C * sizeof logits[0][0]) == 0);
+    ck_assert_msg(count[1] < count[0], "%s: %g multiply-adds again, %g at first", f.variant, count[1], count[0]);
+    ck_assert(count[2] > count[1]);
+    close_fixture(&f);
+}
+END_TEST
+
+/* Shortcut 1: texts at full length, whatever stands behind the row that is read.  It is causal: all bits stay. */
+START_TEST(cut)
+{
+    fixture f;
+    open_fixture(&f, "method", "coop_end", 0);
+    ammpli_engine *e = &f.session->engine;
+    const ammpl_model *m = f.model;
+    int64_t full = m->context, l = m->text.width, E = m->embed, B = 3, ends[3] = {full / 3, full, full / 2};
+    float *input = malloc((size_t)(B * full * l) * sizeof *input), *dfeature = malloc((size_t)(B * E) * sizeof *dfeature);
+    for (int64_t i = 0; i < B * full * l; i++)
+        input[i] = (float)((i * 7919 + 13) % 1009) / 1009 - 0.5f;
+    for (int64_t i = 0; i < B * E; i++)
+        dfeature[i] = (float)((i * 613 + 7) % 331) / 331 - 0.5f;
+    float *feature[2], *dx[2];
+    double count[2];
+    for (int k = 0; k < 2; k++) {
+        int32_t start[4] = {0}, read[3], *index;
+        int64_t T = 0;
+        ammpl_ops counting = ammpli_cpu_ops;
+        counting.linear_forward = counting_forward;
+        counting.linear_backward = counting_backward;
+        for (int64_t b = 0; b < B; b++) {
+            read[b] = (int32_t)(T + ends[b] - 1);
+            T += k ? full : ends[b];
+            start[b + 1] = (int32_t)T;
+        }
+        float *x, *z, *dz;
+        ammpli_arena_reset(e);
+        ck_ok(ammpli_take_ints(e, start, 4, &index));
+        ammpli_pass pass = {.B = B, .T = T, .max_len = full, .start = index, .keep = true};
+        ck_ok(ammpli_take_ints(e, read, 3, &index));
+        pass.read = index;
+        ck_ok(ammpli_take_floats(e, T * l, &x));
+        for (int64_t b = 0; b < B; b++) /* backend memory is host memory on the CPU */
+            memcpy(x + start[b] * l, input + b * full * l, (size_t)((start[b + 1] - start[b]) * l) * sizeof *x);
+        ck_ok(ammpli_take_floats(e, B * E, &z));
+        ck_ok(ammpli_take_copy(e, dfeature, B * E, &dz));
+        e->ops = &counting;
+        work = 0;
+        ck_ok(ammpli_text_forward(e, &pass, x, z));
+        ck_ok(ammpli_text_backward(e, &pass, dz, x, NULL));
+        count[k] = work;
+        e->ops = &ammpli_cpu_ops;
+        feature[k] = malloc((size_t)(B * E) * sizeof *feature[k]);
+        memcpy(feature[k], z, (size_t)(B * E) * sizeof *z);
+        dx[k] = calloc((size_t)(B * full * l), sizeof *dx[k]);
+        for (int64_t b = 0; b < B; b++) /* behind the row that is read: 0 */
+            memcpy(dx[k] + b * full * l, x + start[b] * l, (size_t)((start[b + 1] - start[b]) * l) * sizeof *x);
+    }
+    ck_assert(count[0] < count[1]);
+    ck_assert(memcmp(feature[0], feature[1], (size_t)(B * E) * sizeof *feature[0]) == 0);
+    ck_assert_double_le(test_difference(dx[0], dx[1], B * full * l, 0), 1e-6);
+    for (int k = 0; k < 2; k++)
+        free(feature[k]), free(dx[k]);
+    free(input);
+    free(dfeature);
+    close_fixture(&f);
+}
+END_TEST
+
 /* Shortcut 2 for hand-written texts. */
 START_TEST(prefix_of_texts)
 {
@@ -160,7 +298,11 @@ int main(void)
     tcase_set_timeout(c, 60);
     tcase_add_loop_test(c, prefix, 0, RUNS);
     tcase_add_test(c, prefix_of_texts);
+    tcase_add_test(c, cut);
+    tcase_add_loop_test(c, rows, 0, 11);
     tcase_add_loop_test(c, wanted, 0, 10);
+    tcase_add_loop_test(c, remembered, 0, 8);
+    tcase_add_loop_test(c, equal_pictures, 0, 3);
     suite_add_tcase(s, c);
     return test_main(s);
 }
