@@ -76,6 +76,21 @@ const ammpl_device *test_device(ammpl_context *ctx)
     return &ctx->device[1];
 }
 
+double test_rounding(void)
+{
+    return plugin ? 2e-5 : 0;
+}
+
+void test_same(const char *what, const float *a, const float *b, int64_t n)
+{
+    if (plugin) {
+        double d = test_difference(a, b, n, 1e-30);
+        ck_assert_msg(d <= test_rounding(), "%s differs by %.3g", what, d);
+    } else {
+        ck_assert_msg(memcmp(a, b, (size_t)n * sizeof *a) == 0, "%s differs by %.3g", what, test_difference(a, b, n, 1e-30));
+    }
+}
+
 /* Loads it once before the cases fork, so that an emulated device counts in one place.  False: it cannot be used here. */
 static bool open_plugin(void)
 {
