@@ -46,7 +46,22 @@ for program in methods ammpl trainer exact; do
     part 40 $program "$build/tests/test_$program"
 done
 unset AMMPL_TEST_BACKEND
-part 100 bench sh -c "'$build/examples/ammpl-bench' --backend cuda --backend-dir '$build/cuda' --json --repeats 3 > '$out/bench.jsonl'"
-cat "$out/bench.jsonl"
+
+bench() { # bench SECONDS NAME FLAGS...: lines of bench.jsonl
+    limit=$1
+    name=$2
+    shift 2
+    part "$limit" "bench-$name" "$build/examples/ammpl-bench" --model "$model" --backend cuda --backend-dir "$build/cuda" --json --repeats 3 --quiet "$@"
+    grep '^{' "$out/bench-$name.log" | sed "s/^{/{\"run\": \"$name\", /" | tee -a "$out/bench.jsonl"
+}
+model=$(mktemp -d "${TMPDIR:-/tmp}/ammpl-gpu-XXXXXX") || exit 1
+trap 'rm -rf "$model"' EXIT
+trap 'exit 1' INT TERM
+: > "$out/bench.jsonl"
+part 30 model "$build/examples/ammpl-bench" --write-model "$model"
+# As in the table of cuda/README.md, then the sizes that the CPU is measured with.
+bench 40 readme --only machine,kernels,gemm,towers,steps --steps coop,coop-cached,vp,vpt,dlp,ivlp,maple,dpt,ammpl-c1c2 --classes 100 --batch 32
+bench 20 readme-one --only steps --steps cocoop,ammpl-shared --classes 100 --batch 1
+bench 30 own --only steps
 echo "$passed parts passed, $failed failed"
 [ "$failed" -eq 0 ]
