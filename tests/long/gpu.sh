@@ -48,11 +48,11 @@ done
 unset AMMPL_TEST_BACKEND
 
 bench() { # bench SECONDS NAME FLAGS...: lines of bench.jsonl
-    limit=$1
-    name=$2
+    seconds_allowed=$1
+    run=$2
     shift 2
-    part "$limit" "bench-$name" "$build/examples/ammpl-bench" --model "$model" --backend cuda --backend-dir "$build/cuda" --json --repeats 3 --quiet "$@"
-    grep '^{' "$out/bench-$name.log" | sed "s/^{/{\"run\": \"$name\", /" | tee -a "$out/bench.jsonl"
+    part "$seconds_allowed" "bench-$run" "$build/examples/ammpl-bench" --model "$model" --backend cuda --backend-dir "$build/cuda" --json --repeats 3 --quiet "$@"
+    grep '^{' "$out/bench-$run.log" | sed "s/^{/{\"run\": \"$run\", /" | tee -a "$out/bench.jsonl"
 }
 model=$(mktemp -d "${TMPDIR:-/tmp}/ammpl-gpu-XXXXXX") || exit 1
 trap 'rm -rf "$model"' EXIT
