@@ -207,6 +207,9 @@ static void stream_destroy(ammpl_stream *s)
         for (int i = 0; i < SEGMENTS; i++)
             if (s->staging.done[i])
                 (void)cudaEventDestroy(s->staging.done[i]);
+        for (int i = 0; i < 2; i++)
+            if (s->asked[i])
+                (void)cudaEventDestroy(s->asked[i]);
         if (s->staging.memory)
             (void)cudaFreeHost(s->staging.memory);
         if (s->fault)

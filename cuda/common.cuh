@@ -73,6 +73,8 @@ struct ammpl_stream {
     device_block *blocks;
     struct staging staging;
     volatile int32_t *fault;
+    cudaEvent_t asked[2]; /* elapsed: one holds when it was last asked, the other one is next; NULL until then */
+    int next_asked;
     float *scratch; /* of one op: see take_scratch */
     size_t scratch_bytes;
 };
@@ -145,7 +147,7 @@ int32_t multiply(ammpl_stream *s, int64_t batch, int64_t M, int64_t N, int64_t K
 /* ---- every op, in the table's order ---- */
 
 #define CUDA_OPS(X) \
-    X(alloc) X(release) X(upload) X(download) X(copy) X(zero) X(sync) \
+    X(alloc) X(release) X(upload) X(download) X(copy) X(zero) X(sync) X(elapsed) \
     X(weight_create) X(weight_destroy) X(linear_forward) X(linear_backward) X(gemm) \
     X(layernorm_forward) X(layernorm_backward) X(layernorm_weight_backward) X(softmax_forward) X(softmax_backward) \
     X(attention_forward) X(attention_backward) X(act_forward) X(act_backward) \

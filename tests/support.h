@@ -11,7 +11,10 @@
 int test_main(Suite *suite);
 /* Reports a case that cannot run here, with a sentence that says why: instead of adding it to the suite. */
 void test_skip(const char *name, const char *why);
-/* tests/golden/NAME of the source tree / ../shared/NAME, or NULL where that does not exist.  Static buffers, 4 in turn. */
+/* A GPU's context does not survive fork: cases run in this process, without limits of time.  Before test_main. */
+void test_in_one_process(void);
+/* tests/golden/NAME of the source tree ($AMMPL_TEST_ROOT where it is not where it was built) / ../shared/NAME, or NULL where that
+ * does not exist.  Static buffers, 4 in turn. */
 const char *test_golden(const char *name);
 const char *test_shared(const char *name);
 /* A fresh file name in a temporary folder of this process, removed at exit. */

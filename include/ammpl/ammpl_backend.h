@@ -21,10 +21,10 @@
 extern "C" {
 #endif
 
-#define AMMPL_BACKEND_SPI_VERSION 1
+#define AMMPL_BACKEND_SPI_VERSION 2
 
 typedef struct ammpl_stream ammpl_stream; /* a queue of work with its scratch; one per session      */
-typedef struct ammpl_weight ammpl_weight; /* a frozen [N, K] matrix in the backend's packed form    */
+typedef struct ammpl_weight ammpl_weight; /* a frozen [N, K] in the backend's form; begins with int64_t N, K */
 
 /* What the library gives a backend.  Lives as long as the context. */
 typedef struct ammpl_host {
@@ -55,6 +55,9 @@ typedef struct ammpl_ops {
     int32_t (*copy)(ammpl_stream *s, void *dst, const void *src, size_t bytes);
     int32_t (*zero)(ammpl_stream *s, void *dst, size_t bytes);
     int32_t (*sync)(ammpl_stream *s);
+    /* Waits; *seconds since this was last asked of the stream, by the device's own clock, from the end of the work before to the
+     * end of the work since (0 the first time). */
+    int32_t (*elapsed)(ammpl_stream *s, double *seconds);
 
     /* ---- frozen linear layers ---- */
     /* Packs src_host [N, K] (or [K, N] when transposed) of AMMPL_DTYPE_* once, at load. */

@@ -388,6 +388,8 @@ int main(int argc, char **argv)
     memcpy(&fail_at, &symbols[1], sizeof fail_at);
     memcpy(&counted, &symbols[2], sizeof counted);
     ammpli_context_release(ctx);
+    if (!configure)
+        test_in_one_process();
 
     Suite *suite = suite_create("device_ops");
     TCase *all = tcase_create("ops");
