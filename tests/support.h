@@ -31,8 +31,8 @@ double test_difference(const float *a, const float *b, int64_t n, double floor);
 /* How far, relatively, another number of rows beside it may move a result: 0 on the CPU, where every sum has one order; a rounding
  * on a device whose library chooses the order by the shape. */
 double test_rounding(void);
-/* Fails the test unless n values agree by that: on the CPU bit for bit. */
-void test_same(const char *what, const float *a, const float *b, int64_t n);
+/* Fails the test unless n values agree by that (of `floor`, where their norm is smaller): on the CPU bit for bit. */
+void test_same(const char *what, const float *a, const float *b, int64_t n, double floor);
 /* Fails the test unless the status is `expected` and, where it is an error, the sentence contains `word`. */
 #define ck_status(call, expected, word)                                                                                \
     do {                                                                                                               \
