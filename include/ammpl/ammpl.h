@@ -623,8 +623,8 @@ AMMPL_API ammpl_status ammpl_prompt_tensor_describe(const ammpl_prompt *p, size_
 /* Index of the tensor of that name, or -1.  [R] */
 AMMPL_API int32_t ammpl_prompt_tensor_find(const ammpl_prompt *p, const char *name);
 /* Values and gradients of tensor i, all of it: n is its count (else AMMPL_E_SHAPE).  Writing values invalidates what
- * sessions have cached.  AMMPL_E_RANGE: no such tensor; AMMPL_E_NUMERIC: a value is not finite, nothing is written.
- * [R], writes [S] */
+ * sessions have cached.  AMMPL_E_RANGE: no such tensor; AMMPL_E_NUMERIC: a value is not finite, nothing is written
+ * (gradients are taken as they are: ammpl_optimizer_step looks at them).  [R], writes [S] */
 AMMPL_API ammpl_status ammpl_prompt_tensor_read(const ammpl_prompt *p, size_t i, float *dst, size_t cap);
 AMMPL_API ammpl_status ammpl_prompt_tensor_write(ammpl_prompt *p, size_t i, const float *src, size_t n);          /* [S] */
 AMMPL_API ammpl_status ammpl_prompt_gradient_read(const ammpl_prompt *p, size_t i, float *dst, size_t cap);       /* [R] */
