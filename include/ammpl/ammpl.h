@@ -222,6 +222,13 @@ enum {
     AMMPL_GRADIENT_PROMPT = 4  /* like the prompt of insert number `index`, counted from 0 */
 };
 
+/* Calls that ammpl_session_plan counts. */
+enum {
+    AMMPL_PLAN_PREDICT = 0,            /* ammpl_session_predict                             */
+    AMMPL_PLAN_ACCUMULATE = 1,         /* ammpl_session_accumulate of pixels                */
+    AMMPL_PLAN_ACCUMULATE_FEATURES = 2 /* the same of features (ammpl_batch.features)       */
+};
+
 /* ---- small public structs: struct_size first, they grow only at the tail ------------------------------------- */
 typedef struct ammpl_allocator {
     uint32_t struct_size, flags; /* flags: 0 */
@@ -334,7 +341,7 @@ typedef int32_t (*ammpl_progress_fn)(void *user, const ammpl_progress *progress)
 
 /* AMMPL_VERSION_NUMBER of the library that runs.  [T] */
 AMMPL_API uint32_t ammpl_version_number(void);
-/* "0.1.0"; static.  [T] */
+/* "0.2.0"; static.  [T] */
 AMMPL_API const char *ammpl_version_string(void);
 /* How it was built, key=value lines (version, compiler, instruction sets); static.  [T] */
 AMMPL_API const char *ammpl_build_info(void);
@@ -633,11 +640,19 @@ AMMPL_API ammpl_status ammpl_prompt_zero_gradients(ammpl_prompt *p);            
 
 /* ==== 9. sessions: inference and gradients ======================================================================= */
 
-/* Scratch memory for one thread on a model; AMMPL_OPT_MEMORY_LIMIT from cfg bounds what is kept for backward.  [R] on m */
+/* Scratch memory for one thread on a model.  AMMPL_OPT_MEMORY_LIMIT of cfg (0: none) bounds all that it takes, itself included: a
+ * step keeps less for backward and computes it again, with the same bits; a call that does not fit at all is AMMPL_E_MEMORY, and
+ * for predict and accumulate the sentence says what it needs.  [R] on m */
 AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_session_create(const ammpl_model *m, const ammpl_config *cfg,
                                                             ammpl_session **out);
 /* NULL accepted.  [S] */
 AMMPL_API void ammpl_session_destroy(ammpl_session *s);
+/* Bytes that this session, while new, holds at most during call AMMPL_PLAN_* of n images under the prompt: itself, a step's memory
+ * and what it remembers of the prompt; not the model, the prompt or a trainer's pictures.  Found by going through the call without
+ * computing.  AMMPL with drawn masks may take less, where pictures turn out alike.  A call that is repeated takes no more from the
+ * allocator.  Errors: MEMORY (beyond memory_limit), RANGE (no such call), STATE (the method has nothing to learn, or needs pixels).
+ * [S] on s.  Since 0.2.0. */
+AMMPL_API ammpl_status ammpl_session_plan(ammpl_session *s, const ammpl_prompt *p, size_t n, int32_t call, uint64_t *bytes);
 /* Plain CLIP features [CLIP], of length 1: texts as they are (no template), out [n, E].  Errors: RANGE (a text longer
  * than the context), FORMAT (not UTF-8), STATE (no text tower).  [S] */
 AMMPL_API ammpl_status ammpl_session_encode_texts(ammpl_session *s, const char *const *texts, size_t n, float *out,

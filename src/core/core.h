@@ -43,6 +43,7 @@ const char *ammpli_error_text(void);
  * (return AMMPL_E_MEMORY then).  count * size is checked for overflow.  Zero bytes give a valid pointer. */
 void *ammpli_alloc(ammpl_context *ctx, size_t count, size_t size);
 void ammpli_free(ammpl_context *ctx, void *p); /* NULL accepted */
+size_t ammpli_block_bytes(size_t bytes);       /* what such a block takes of the allocator */
 char *ammpli_strdup(ammpl_context *ctx, const char *s);
 /* Memory that does not come from the allocator (a device's) counts like the rest; below 0: given back. */
 void ammpli_count_memory(ammpl_context *ctx, int64_t bytes);

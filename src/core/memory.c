@@ -19,6 +19,11 @@ void ammpli_count_memory(ammpl_context *ctx, int64_t bytes)
     }
 }
 
+size_t ammpli_block_bytes(size_t bytes)
+{
+    return (bytes + 2 * ALIGN - 1) / ALIGN * ALIGN;
+}
+
 void *ammpli_alloc(ammpl_context *ctx, size_t count, size_t size)
 {
     size_t bytes;
@@ -26,7 +31,7 @@ void *ammpli_alloc(ammpl_context *ctx, size_t count, size_t size)
         ammpli_fail(AMMPL_E_MEMORY, "out of memory: %zu x %zu bytes were asked for, more than can be addressed", count, size);
         return NULL;
     }
-    size_t total = (bytes + 2 * ALIGN - 1) / ALIGN * ALIGN;
+    size_t total = ammpli_block_bytes(bytes);
     char *block = ctx->allocator.alloc(ctx->allocator.user, total, ALIGN);
     if (!block) {
         ammpli_fail(AMMPL_E_MEMORY,

@@ -16,6 +16,7 @@ struct ammpl_optimizer {
     int32_t groups;
     double rate[AMMPLI_MAX_GROUPS]; /* of the next step */
     float **moment[2];    /* [tensors] backend memory; NULL where not trainable; second one for AdamW */
+    void *flag;           /* of finite_check, backend memory */
     size_t tensors;
     uint64_t layout; /* the prompt's, when the moments were made */
 };
