@@ -65,6 +65,22 @@ void ammpli_pool_destroy(ammpli_pool *pool);
 int ammpli_pool_threads(const ammpli_pool *pool);
 void ammpli_parallel(ammpli_pool *pool, int64_t n, ammpli_task_fn fn, void *arg);
 
+/* Tasks that run ahead of their need: by threads of the pool that have no loop to work on.  The job belongs to the caller, who
+ * starts it (fn, arg and n are set, the rest is zero) and ends it once: then all of it is done, what nobody had begun by the
+ * caller itself.  Dropped instead: what nobody had begun is left out.  The pool may have been replaced in between. */
+typedef struct ammpli_ahead {
+    ammpli_task_fn fn;
+    void *arg;
+    int64_t n;
+    /* inside, guarded by the pool's lock */
+    int64_t next, done; /* tasks that were begun, that are finished */
+    int owner;          /* process that started it */
+    struct ammpli_ahead *after;
+} ammpli_ahead;
+void ammpli_ahead_start(ammpli_pool *pool, ammpli_ahead *job);
+void ammpli_ahead_end(ammpli_pool *pool, ammpli_ahead *job);
+void ammpli_ahead_drop(ammpli_pool *pool, ammpli_ahead *job);
+
 /* ---- counter-based random numbers: philox.c ------------------------------------------------------------------- */
 
 /* Purposes: part of the prompt file's version, test vectors in tests/golden/philox.txt. */

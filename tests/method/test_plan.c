@@ -255,19 +255,45 @@ END_TEST
 
 /* ---- whole training steps ---- */
 
-/* From the second step on, update and all: the first finds its memory, and the last of an epoch a smaller batch's plan. */
+/* Gradients and update, from the second time on: the first finds its memory, and a short last batch its plan. */
 START_TEST(steps_allocate_nothing)
 {
-    static const char *const options[] = {"epochs", "6", NULL};
+    static const size_t batches[] = {3, 1};
     nano n;
     counter c;
-    open_any(&n, _i, options);
+    long long requests = 0;
+    open_any(&n, _i, NULL);
+    nano_trainer(&n);
+    count(n.ctx, &c);
+    float *pixels = pictures(&n, 3);
+    for (int step = 0; step < 8; step++) {
+        if (step == 2)
+            requests = atomic_load(&c.requests);
+        ck_ok(ammpli_prompt_zero_gradients(n.prompt));
+        call(&n, n.session, AMMPL_PLAN_ACCUMULATE, batches[step % 2], pixels);
+        ck_ok(ammpli_optimizer_step(n.trainer->optimizer));
+    }
+    ck_assert_msg(requests > 0, "%s: the first steps ask for memory", name_of(_i));
+    ck_assert_msg(atomic_load(&c.requests) == requests, "%s: %lld requests in 6 steps", name_of(_i), atomic_load(&c.requests) - requests);
+    free(pixels);
+    nano_close(&n);
+}
+END_TEST
+
+/* A whole trainer whose images are features already. */
+START_TEST(trainer_allocates_nothing)
+{
+    static const char *const names[] = {"coop_end", "cocoop_words", "dlp_full", "ivlp_text"}, *const options[] = {"augment", "none", NULL};
+    nano n;
+    counter c;
+    kind_open(&n, kind_of(names[_i]), options);
     count(n.ctx, &c);
     nano_trainer(&n);
-    nano_steps(&n, 4); /* an epoch of 3, 3 and 1 images, and DPT's first step behind its guidance comes later */
+    nano_steps(&n, 3); /* an epoch */
     long long requests = atomic_load(&c.requests);
-    nano_steps(&n, 12);
-    ck_assert_msg(atomic_load(&c.requests) == requests, "%s: %lld requests in 12 steps", name_of(_i), atomic_load(&c.requests) - requests);
+    nano_steps(&n, 9);
+    ck_assert_msg(requests > 0 && atomic_load(&c.requests) == requests, "%s: %lld requests in 9 steps", names[_i],
+                  atomic_load(&c.requests) - requests);
     nano_close(&n);
 }
 END_TEST
@@ -281,6 +307,7 @@ int main(void)
     tcase_add_loop_test(c, larger_model, 0, 10);
     tcase_add_loop_test(c, limit_respected, 0, ALL);
     tcase_add_loop_test(c, steps_allocate_nothing, 0, ALL);
+    tcase_add_loop_test(c, trainer_allocates_nothing, 0, 4);
     suite_add_tcase(s, c);
     return test_main(s);
 }
