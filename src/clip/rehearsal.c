@@ -44,7 +44,7 @@ typedef int64_t num;
 NOTHING(upload, void *dst, const void *src, size_t bytes)
 NOTHING(copy, void *dst, const void *src, size_t bytes)
 NOTHING(zero, void *dst, size_t bytes)
-NOTHING(weight_create, const void *src, int32_t dtype, int32_t transposed, num N, num K, ammpl_weight **w)
+NOTHING(weight_create, const void *src, int32_t dtype, int32_t flags, num N, num K, ammpl_weight **w)
 NOTHING(linear_forward, out y, out pre, in x, const ammpl_weight *w, in bias, in residual, int32_t act, num T)
 NOTHING(linear_backward, out dx, in dy, const ammpl_weight *w, in pre, int32_t act, num T)
 NOTHING(gemm, num batch, num M, num N, num K, float alpha, in A, int32_t trans_a, num stride_a, in B, int32_t trans_b, num stride_b,

@@ -45,6 +45,10 @@ void *ammpli_alloc(ammpl_context *ctx, size_t count, size_t size);
 void ammpli_free(ammpl_context *ctx, void *p); /* NULL accepted */
 size_t ammpli_block_bytes(size_t bytes);       /* what such a block takes of the allocator */
 char *ammpli_strdup(ammpl_context *ctx, const char *s);
+/* The allocator of contexts that were given none: large blocks are mapped, in huge pages where the system has them, and come
+ * cleared. */
+void *ammpli_default_alloc(void *user, size_t size, size_t align);
+void ammpli_default_release(void *user, void *ptr, size_t size);
 /* Memory that does not come from the allocator (a device's) counts like the rest; below 0: given back. */
 void ammpli_count_memory(ammpl_context *ctx, int64_t bytes);
 /* A growing array: makes room for `need` elements, doubling; false (with a sentence) when out of memory. */

@@ -6,35 +6,34 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- an allocator that counts: the C library's below it, as in contexts without one of their own ---- */
+/* ---- an allocator that counts, on top of the context's own ---- */
 
 typedef struct counter {
     atomic_llong now, peak, requests;
+    ammpl_allocator below;
 } counter;
 
 static void *count_alloc(void *user, size_t size, size_t align)
 {
     counter *c = user;
-    void *p = NULL;
-    if (posix_memalign(&p, align, size) != 0)
-        return NULL;
     long long now = atomic_fetch_add(&c->now, (long long)size) + (long long)size, peak = atomic_load(&c->peak);
     while (now > peak && !atomic_compare_exchange_weak(&c->peak, &peak, now)) {
     }
     atomic_fetch_add(&c->requests, 1);
-    return p;
+    return c->below.alloc(c->below.user, size, align);
 }
 
 static void count_release(void *user, void *ptr, size_t size)
 {
     counter *c = user;
     atomic_fetch_sub(&c->now, (long long)size);
-    free(ptr);
+    c->below.release(c->below.user, ptr, size);
 }
 
 static void count(ammpl_context *ctx, counter *c)
 {
     memset(c, 0, sizeof *c);
+    c->below = ctx->allocator;
     ctx->allocator.user = c;
     ctx->allocator.alloc = count_alloc;
     ctx->allocator.release = count_release;
