@@ -27,7 +27,7 @@ static int32_t fill_weight(ammpl_stream *s, ammpl_weight *w, const void *src_hos
     return AMMPL_OK;
 }
 
-int32_t ammpl_cuda_weight_create(ammpl_stream *s, const void *src_host, int32_t dtype, int32_t transposed, int64_t N, int64_t K,
+int32_t ammpl_cuda_weight_create(ammpl_stream *s, const void *src_host, int32_t dtype, int32_t flags, int64_t N, int64_t K,
                                  ammpl_weight **out)
 {
     REQUIRE(s, out, "weight_create: out is NULL");
@@ -41,7 +41,7 @@ int32_t ammpl_cuda_weight_create(ammpl_stream *s, const void *src_host, int32_t 
         return s->host->fail(AMMPL_E_MEMORY, "out of memory: no room for a weight");
     w->N = N;
     w->K = K;
-    w->transposed = transposed;
+    w->transposed = flags & AMMPL_WEIGHT_TRANSPOSED;
     int32_t status = fill_weight(s, w, src_host, dtype);
     if (status < 0) {
         ammpl_cuda_weight_destroy(s, w);

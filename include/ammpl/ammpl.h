@@ -120,6 +120,7 @@ enum {
     AMMPL_OPT_VOCAB = 140,
     AMMPL_OPT_ACTIVATION = 141,
     AMMPL_OPT_TOWERS = 142,
+    AMMPL_OPT_WEIGHTS = 143,
     AMMPL_OPT_N_CTX = 200,
     AMMPL_OPT_CTX_INIT = 201,
     AMMPL_OPT_POSITION = 202,
@@ -220,6 +221,13 @@ enum {
     AMMPL_GRADIENT_PREFIX = 2, /* text: like prefix [prefix_rows, l], summed over the sequences */
     AMMPL_GRADIENT_PIXELS = 3, /* images: like pixels [n, 3, R, R] */
     AMMPL_GRADIENT_PROMPT = 4  /* like the prompt of insert number `index`, counted from 0 */
+};
+
+/* Calls that ammpl_session_plan counts. */
+enum {
+    AMMPL_PLAN_PREDICT = 0,            /* ammpl_session_predict                             */
+    AMMPL_PLAN_ACCUMULATE = 1,         /* ammpl_session_accumulate of pixels                */
+    AMMPL_PLAN_ACCUMULATE_FEATURES = 2 /* the same of features (ammpl_batch.features)       */
 };
 
 /* ---- small public structs: struct_size first, they grow only at the tail ------------------------------------- */
@@ -334,7 +342,7 @@ typedef int32_t (*ammpl_progress_fn)(void *user, const ammpl_progress *progress)
 
 /* AMMPL_VERSION_NUMBER of the library that runs.  [T] */
 AMMPL_API uint32_t ammpl_version_number(void);
-/* "0.1.0"; static.  [T] */
+/* "0.2.0"; static.  [T] */
 AMMPL_API const char *ammpl_version_string(void);
 /* How it was built, key=value lines (version, compiler, instruction sets); static.  [T] */
 AMMPL_API const char *ammpl_build_info(void);
@@ -429,8 +437,9 @@ AMMPL_API ammpl_status ammpl_method_find(const char *name, ammpl_method *id);   
 /* Loads a CLIP with a ViT image tower from a .safetensors file or a folder that holds one (OpenAI, open_clip and
  * Hugging Face names; F32, F16, BF16; shards).  All sizes come from the tensors' shapes; config.json or
  * open_clip_config.json beside the file supplies activation, eps and heads; the vocabulary is found beside it or given by
- * AMMPL_OPT_VOCAB.  dev NULL = the CPU, cfg NULL = defaults.  Errors: IO, FORMAT, SHAPE (tensors contradict each other),
- * UNSUPPORTED (another architecture, by name), NUMERIC (NaN in a weight, named), MEMORY.  [R] on ctx */
+ * AMMPL_OPT_VOCAB.  AMMPL_OPT_WEIGHTS = f16 keeps matrices and the token table as F16, of an F16 file exactly: results are those,
+ * bit for bit, of a file that holds the rounded numbers.  dev NULL = the CPU, cfg NULL = defaults.  Errors: IO, FORMAT, SHAPE (tensors contradict each other),
+ * UNSUPPORTED (another architecture, by name), NUMERIC (NaN in a weight, or one beyond F16 with weights = f16: named), MEMORY.  [R] on ctx */
 AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_model_load_file(ammpl_context *ctx, const ammpl_device *dev, const char *path,
                                                              const ammpl_config *cfg, ammpl_model **out);
 /* The same from memory: the bytes of one .safetensors file, of its vocabulary (merges.txt or bpe_simple_vocab, plain or
@@ -633,11 +642,19 @@ AMMPL_API ammpl_status ammpl_prompt_zero_gradients(ammpl_prompt *p);            
 
 /* ==== 9. sessions: inference and gradients ======================================================================= */
 
-/* Scratch memory for one thread on a model; AMMPL_OPT_MEMORY_LIMIT from cfg bounds what is kept for backward.  [R] on m */
+/* Scratch memory for one thread on a model.  AMMPL_OPT_MEMORY_LIMIT of cfg (0: none) bounds all that it takes, itself included: a
+ * step keeps less for backward and computes it again, with the same bits; a call that does not fit at all is AMMPL_E_MEMORY, and
+ * for predict and accumulate the sentence says what it needs.  [R] on m */
 AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_session_create(const ammpl_model *m, const ammpl_config *cfg,
                                                             ammpl_session **out);
 /* NULL accepted.  [S] */
 AMMPL_API void ammpl_session_destroy(ammpl_session *s);
+/* Bytes that this session, while new, holds at most during call AMMPL_PLAN_* of n images under the prompt: itself, a step's memory
+ * and what it remembers of the prompt; not the model, the prompt or a trainer's pictures.  Found by going through the call without
+ * computing.  AMMPL with drawn masks may take less, where pictures turn out alike.  A call that is repeated takes no more from the
+ * allocator.  Errors: MEMORY (beyond memory_limit), RANGE (no such call), STATE (the method has nothing to learn, or needs pixels).
+ * [S] on s.  Since 0.2.0. */
+AMMPL_API ammpl_status ammpl_session_plan(ammpl_session *s, const ammpl_prompt *p, size_t n, int32_t call, uint64_t *bytes);
 /* Plain CLIP features [CLIP], of length 1: texts as they are (no template), out [n, E].  Errors: RANGE (a text longer
  * than the context), FORMAT (not UTF-8), STATE (no text tower).  [S] */
 AMMPL_API ammpl_status ammpl_session_encode_texts(ammpl_session *s, const char *const *texts, size_t n, float *out,

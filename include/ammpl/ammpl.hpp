@@ -404,6 +404,13 @@ public:
         made.reset(raw);
         return detail::give(status, std::move(made));
     }
+    /* Bytes that it will hold at most during AMMPL_PLAN_* of n images. */
+    AMMPL_CHECKED result<std::uint64_t> plan(const prompt &p, std::size_t n, std::int32_t call = AMMPL_PLAN_PREDICT)
+    {
+        std::uint64_t bytes = 0;
+        ammpl_status status = ammpl_session_plan(get(), p.get(), n, call, &bytes);
+        return detail::give(status, bytes);
+    }
     AMMPL_CHECKED result<std::vector<float>> encode_texts(const std::vector<std::string> &texts)
     {
         std::vector<float> out(texts.size() * embed_);

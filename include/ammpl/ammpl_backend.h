@@ -41,6 +41,7 @@ typedef struct ammpl_host {
 } ammpl_host;
 
 enum { AMMPL_DTYPE_F32 = 1, AMMPL_DTYPE_F16 = 2, AMMPL_DTYPE_BF16 = 3 };
+enum { AMMPL_WEIGHT_TRANSPOSED = 1, AMMPL_WEIGHT_KEEP_F16 = 2 }; /* flags of weight_create */
 enum { AMMPL_ACT_NONE = 0, AMMPL_ACT_QUICK_GELU = 1, AMMPL_ACT_GELU = 2, AMMPL_ACT_RELU = 3 };
 enum { AMMPL_MASK_SAMPLE = 0, AMMPL_MASK_EXPECTED = 1, AMMPL_MASK_THRESHOLD = 2 };
 
@@ -60,8 +61,9 @@ typedef struct ammpl_ops {
     int32_t (*elapsed)(ammpl_stream *s, double *seconds);
 
     /* ---- frozen linear layers ---- */
-    /* Packs src_host [N, K] (or [K, N] when transposed) of AMMPL_DTYPE_* once, at load. */
-    int32_t (*weight_create)(ammpl_stream *s, const void *src_host, int32_t dtype, int32_t transposed, int64_t N, int64_t K,
+    /* Packs src_host [N, K] (or [K, N] with AMMPL_WEIGHT_TRANSPOSED) of AMMPL_DTYPE_* once, at load.  AMMPL_WEIGHT_KEEP_F16, with
+     * F16 only, asks for half the memory and the same products, bit for bit; a backend may do without. */
+    int32_t (*weight_create)(ammpl_stream *s, const void *src_host, int32_t dtype, int32_t flags, int64_t N, int64_t K,
                              ammpl_weight **out);
     void (*weight_destroy)(ammpl_stream *s, ammpl_weight *w);
     /* y = act(x W^T + bias) + residual.  bias, residual and pre may be NULL; pre receives the value before act;

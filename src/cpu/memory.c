@@ -93,3 +93,25 @@ void ammpli_cpu_read(float *dst, const void *src, int32_t dtype, int64_t first, 
             memcpy(dst + i, &bits, 4);
         }
 }
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+__attribute__((target("avx,f16c"))) static void widen_f16c(float *dst, const uint16_t *src, int64_t n)
+{
+    for (int64_t i = 0; i < n / 8 * 8; i += 8)
+        _mm256_storeu_ps(dst + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(src + i))));
+    ammpli_cpu_read(dst + n / 8 * 8, src, AMMPL_DTYPE_F16, n / 8 * 8, n % 8);
+}
+#endif
+
+void ammpli_cpu_widen(float *dst, const uint16_t *src, int64_t n)
+{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx") && __builtin_cpu_supports("f16c")) {
+        widen_f16c(dst, src, n);
+        return;
+    }
+#endif
+    ammpli_cpu_read(dst, src, AMMPL_DTYPE_F16, 0, n);
+}

@@ -96,15 +96,20 @@ ammpl_status ammpli_dataset_add(ammpl_dataset *ds, const ammpl_image *img, const
     return AMMPL_OK;
 }
 
+ammpl_status ammpli_item_load(ammpl_context *ctx, const ammpli_item *item, ammpl_image **out)
+{
+    if (!item->image)
+        return ammpli_image_load(ctx, item->path, out);
+    *out = ammpli_image_hold(item->image);
+    return AMMPL_OK;
+}
+
 ammpl_status ammpli_dataset_load_image(const ammpl_dataset *ds, size_t i, ammpl_image **out)
 {
     *out = NULL;
     if (i >= ds->count)
         return ammpli_fail(AMMPL_E_RANGE, "image %zu of a data set of %zu", i, ds->count);
-    if (!ds->item[i].image)
-        return ammpli_image_load(ds->ctx, ds->item[i].path, out);
-    *out = ammpli_image_hold(ds->item[i].image);
-    return AMMPL_OK;
+    return ammpli_item_load(ds->ctx, &ds->item[i], out);
 }
 
 static ammpli_digest digest_of_pixels(const ammpl_image *img)

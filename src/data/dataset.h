@@ -30,6 +30,8 @@ void ammpli_dataset_release(ammpl_dataset *ds);
 /* Shares img (pixels, which nobody writes any more) or copies path; exactly one is not NULL. */
 ammpl_status ammpli_dataset_add(ammpl_dataset *ds, const ammpl_image *img, const char *path, int32_t label,
                                 uint32_t id);
+/* An item's picture, by itself. */
+ammpl_status ammpli_item_load(ammpl_context *ctx, const ammpli_item *item, ammpl_image **out);
 /* Item i's picture: decoded now, or shared where it is held as pixels. */
 ammpl_status ammpli_dataset_load_image(const ammpl_dataset *ds, size_t i, ammpl_image **out);
 /* The same with the digest of the bytes that it was decoded from, or of the pixels and their size; out may be NULL: the
