@@ -119,6 +119,44 @@ START_TEST(all_released)
 }
 END_TEST
 
+/* What ammpl_session_plan says is what the allocator sees, to 5 %; and a limit below it is kept, or refused by number. */
+START_TEST(plan_and_limit)
+{
+    static float pixels[2 * PIXELS];
+    static const int32_t label[2] = {0, 2};
+    counter c;
+    ammpl_allocator a = counting(&c);
+    world w;
+    uint64_t planned, before, limited;
+    double loss;
+    ammpl_session *s;
+    ammpl_batch batch = {.struct_size = sizeof batch, .n = 2, .pixels = pixels, .label = label};
+    ck_done(world_create(&w, &a));
+    ck_done(ammpl_model_preprocess(w.model, w.image, pixels, PIXELS));
+    ck_done(ammpl_session_plan(w.session, w.prompt, 2, AMMPL_PLAN_ACCUMULATE, &planned));
+    before = c.peak = c.bytes;
+    ck_done(ammpl_session_create(w.model, NULL, &s));
+    ck_done(ammpl_session_accumulate(s, w.prompt, &batch, &loss, NULL));
+    ck_assert_msg(20 * (c.peak - before) <= 21 * planned && 20 * (c.peak - before) >= 19 * planned, "%llu bytes planned, %llu taken",
+                  (unsigned long long)planned, (unsigned long long)(c.peak - before));
+    ammpl_session_destroy(s);
+
+    ck_done(ammpl_config_set_int(w.config, AMMPL_OPT_MEMORY_LIMIT, (int64_t)planned - 1));
+    ck_done(ammpl_session_create(w.model, w.config, &s));
+    ck_done(ammpl_session_plan(s, w.prompt, 2, AMMPL_PLAN_ACCUMULATE, &limited));
+    ck_assert_uint_lt(limited, planned);
+    ck_done(ammpl_session_accumulate(s, w.prompt, &batch, &loss, NULL));
+    ammpl_session_destroy(s);
+    ck_done(ammpl_config_set_int(w.config, AMMPL_OPT_MEMORY_LIMIT, 5000));
+    ck_done(ammpl_session_create(w.model, w.config, &s));
+    ck_is(ammpl_session_accumulate(s, w.prompt, &batch, &loss, NULL), AMMPL_E_MEMORY, "memory_limit = 5000");
+    ck_is(ammpl_session_encode_images(s, NULL, pixels, 2, pixels, PIXELS), AMMPL_E_MEMORY, "memory_limit = 5000");
+    ammpl_session_destroy(s);
+    world_destroy(&w);
+    check_empty(&c);
+}
+END_TEST
+
 /* Parents first: children hold them. */
 START_TEST(any_order)
 {
