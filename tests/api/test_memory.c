@@ -90,7 +90,7 @@ static ammpl_status use(world *w)
     ammpl_status status = ammpl_model_preprocess(w->model, w->image, pixels, PIXELS);
     if (status >= 0)
         status = ammpl_session_predict(w->session, w->prompt, pixels, 2, logits, 2 * CLASSES);
-    if (status >= 0)
+    while (status == AMMPL_OK) /* to its end: nothing is read ahead then that nobody asks for */
         status = ammpl_trainer_step(w->trainer, NULL);
     if (status >= 0)
         status = ammpl_session_evaluate(w->session, w->prompt, w->data, w->config, NULL, NULL, NULL, &metrics);
@@ -247,6 +247,7 @@ TCase *case_memory(void)
     TCase *tc = tcase_create("memory");
     tcase_set_timeout(tc, 60);
     tcase_add_test(tc, all_released);
+    tcase_add_test(tc, plan_and_limit);
     tcase_add_test(tc, any_order);
     tcase_add_test(tc, refused);
     tcase_add_test(tc, retried);
