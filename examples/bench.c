@@ -13,7 +13,7 @@ static struct {
 } opt = {.architecture = "ViT-B/16", .only = "machine,kernels,gemm,towers,steps,loading,pictures", .repeats = 5, .yardstick = 4096};
 
 static const struct flag flags[] = {
-    {"architecture", FLAG_TEXT, &opt.architecture, "NAME", "without --model: random weights of ViT-B/32, ViT-B/16 or ViT-L/14 (ViT-B/16)"},
+    {"architecture", FLAG_TEXT, &opt.architecture, "NAME", "without --model: random weights of ViT-B/32, ViT-B/16, ViT-B/16-336 or ViT-L/14 (ViT-B/16)"},
     {"f16", FLAG_SWITCH, &opt.half, NULL, "the random weights' file in F16"},
     {"only", FLAG_TEXT, &opt.only, "\"a,b\"", "some of machine, kernels (of a device), gemm, towers, steps, loading, pictures"},
     {"steps", FLAG_TEXT, &opt.steps, "NAME", "training steps whose names begin so (coop, ammpl-class, ...), separated by commas"},
@@ -171,7 +171,7 @@ static bool check_usage(struct app *app, const struct list *operands)
     if (operands->count > 0)
         return app_usage(app, "%s: no such thing", operands->item[0]);
     if (bench_architecture(known) == NULL)
-        return app_usage(app, "--architecture %s: ViT-B/32, ViT-B/16 or ViT-L/14", opt.architecture);
+        return app_usage(app, "--architecture %s: ViT-B/32, ViT-B/16, ViT-B/16-336 or ViT-L/14", opt.architecture);
     if (strcmp(app->backend, "cpu") != 0 && (opt.kernels != NULL || opt.openblas))
         return app_usage(app, "--backend %s: --kernels and --compare-openblas are the CPU's", app->backend);
     if (opt.yardstick < 1)

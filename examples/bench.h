@@ -23,7 +23,7 @@ double bench_bandwidth(int threads);
 
 /* ---- bench_model.c: a random CLIP of a known size as a file ---- */
 
-/* "ViT-B/32", "ViT-B/16", "ViT-L/14"; NULL behind the last. */
+/* "ViT-B/32", "ViT-B/16", "ViT-B/16-336", "ViT-L/14"; NULL behind the last. */
 const char *bench_architecture(size_t i);
 /* model.safetensors and merges.txt in a folder that exists; half: in F16.  0, or errno. */
 int bench_write_model(const char *architecture, const char *folder, bool half);

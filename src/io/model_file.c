@@ -124,6 +124,7 @@ static ammpl_status load(ammpli_model_source *src, const ammpl_device *dev, cons
         m->device = dev ? dev : &ctx->device[0];
         m->ops = m->device->backend->ops;
         m->keep_f16 = strcmp(ammpli_config_string(cfg, AMMPL_OPT_WEIGHTS), "f16") == 0;
+        m->reduced_jpegs = strcmp(ammpli_config_string(cfg, AMMPL_OPT_JPEG), "reduced") == 0;
         m->has_text = strcmp(towers, "image") != 0;
         m->has_image = strcmp(towers, "text") != 0;
         m->source = ammpli_strdup(ctx, src->name);

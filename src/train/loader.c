@@ -40,8 +40,8 @@ static void load_one(void *arg, int64_t i, int worker)
     const ammpli_item *item = job->copy ? &job->copy[i] : &job->data->item[job->item[i]];
     ammpl_image *img = NULL;
     ammpli_clear_error();
-    ammpl_status status = job->digest ? ammpli_dataset_load_digest(job->data, (size_t)job->item[i], &job->digest[i], &img)
-                                      : ammpli_item_load(job->data->ctx, item, &img);
+    ammpl_status status = job->digest ? ammpli_dataset_load_digest(job->data, (size_t)job->item[i], pre->least, &job->digest[i], &img)
+                                      : ammpli_item_load(job->data->ctx, item, pre->least, &img);
     if (status >= 0)
         status = job->augment ? ammpli_preprocess_train(pre, img, job->seed, item->id, job->step, chw)
                               : ammpli_preprocess_test(pre, img, chw);

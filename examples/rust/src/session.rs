@@ -91,6 +91,13 @@ impl Session {
         Ok(out)
     }
 
+    /// Bytes that it will hold at most during a call (`sys::AMMPL_PLAN_*`) of n images.
+    pub fn plan(&mut self, prompt: &Prompt, n: usize, call: i32) -> Result<u64> {
+        let mut bytes = 0;
+        check(unsafe { sys::ammpl_session_plan(self.raw, prompt.raw, n, call, &mut bytes) })?;
+        Ok(bytes)
+    }
+
     /// Logits, [n, C].
     pub fn predict(&mut self, prompt: &Prompt, pixels: &[f32]) -> Result<Vec<f32>> {
         let n = self.pictures(pixels)?;

@@ -99,6 +99,7 @@ pub const AMMPL_OPT_VOCAB: i32 = 140;
 pub const AMMPL_OPT_ACTIVATION: i32 = 141;
 pub const AMMPL_OPT_TOWERS: i32 = 142;
 pub const AMMPL_OPT_WEIGHTS: i32 = 143;
+pub const AMMPL_OPT_JPEG: i32 = 144;
 pub const AMMPL_OPT_N_CTX: i32 = 200;
 pub const AMMPL_OPT_CTX_INIT: i32 = 201;
 pub const AMMPL_OPT_POSITION: i32 = 202;

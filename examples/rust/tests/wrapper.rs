@@ -83,6 +83,8 @@ fn a_panic_in_a_callback_comes_out_of_train() {
     }));
     assert_eq!(*caught.unwrap_err().downcast::<&str>().unwrap(), "enough");
     session.predict(&prompt, &pixels(&w, 0)).unwrap();
+    let one = session.plan(&prompt, 1, sys::AMMPL_PLAN_ACCUMULATE).unwrap();
+    assert!(session.plan(&prompt, 9, sys::AMMPL_PLAN_ACCUMULATE).unwrap() > one && one > 0);
 }
 
 #[test]
