@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 enum { ALIGN = 64 };
 
@@ -15,18 +16,18 @@ static const size_t MAPPED = SIZE_MAX;
 #else
 static const size_t MAPPED = 1 << 20;
 #endif
-static const size_t HUGE_PAGE = 2 << 20, PAGE = 4096;
+static const size_t HUGE_PAGE = 2 << 20;
 
 static void *map(size_t size)
 {
-    size_t more = size + HUGE_PAGE;
+    size_t more = size + HUGE_PAGE, page = (size_t)sysconf(_SC_PAGESIZE);
     if (more < size)
         return NULL;
     char *start = mmap(NULL, more, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (start == MAP_FAILED)
         return NULL;
     /* From a huge page's border on; what lies before it and behind the block is given back. */
-    size_t ahead = -(uintptr_t)start % HUGE_PAGE, pages = (size + PAGE - 1) / PAGE * PAGE;
+    size_t ahead = -(uintptr_t)start % HUGE_PAGE, pages = (size + page - 1) / page * page;
     if (ahead > 0)
         munmap(start, ahead);
     if (more - ahead > pages)

@@ -182,8 +182,13 @@ ammpl_status ammpli_loader_fetch(ammpli_loader *l, const int32_t *item, int64_t 
                                  float *pixels)
 {
     int64_t ready = take_begun(l, item, n, step, pixels);
-    load_job job = {l->model, l->data, item + ready, NULL, l->augment, l->seed, step, NULL, pixels + (size_t)ready * numbers(l->model),
-                    l->result + ready};
-    ammpli_parallel(l->model->ctx->pool, n - ready, load_one, &job);
+    load_job all = {l->model, l->data, item, NULL, l->augment, l->seed, step, NULL, pixels, l->result}, rest = all;
+    rest.item += ready;
+    rest.pixels += (size_t)ready * numbers(l->model);
+    rest.result += ready;
+    ammpli_parallel(l->model->ctx->pool, n - ready, load_one, &rest);
+    for (int64_t i = 0; i < ready; i++)
+        if (l->result[i].status < 0) /* as it is now that it is needed */
+            load_one(&all, i, 0);
     return judge(l->model, l->result, n, skip_bad, bad);
 }

@@ -94,7 +94,8 @@ static void measure(ammpl_context *ctx, ammpl_model *m, const series *s, int x)
     make_names(s->words, name, list);
     must(ammpl_method_find(s->method, &method));
     must(ammpl_config_create(ctx, &cfg));
-    must(ammpl_config_set_text(cfg, "ctx_init", ""));
+    if (strcmp(s->method, "coop") == 0)
+        must(ammpl_config_set_text(cfg, "ctx_init", "")); /* 16 tokens that are no words */
     must(ammpl_prompt_create(m, method, list, (size_t)s->classes, cfg, &p));
     size_t each = (size_t)(s->features ? E : 3 * R * R), count = each * (size_t)s->images;
     float *input = malloc(count * sizeof *input);

@@ -8,8 +8,7 @@ ninja -C "$build" tests/growth > /dev/null
 work=$(mktemp -d "${TMPDIR:-/tmp}/ammpl-growth-XXXXXX")
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
-"$build/tests/growth" "$work" > "$work/all"
-cat "$work/all"
+"$build/tests/growth" "$work" | tee "$work/all"
 for series in coop-classes cocoop-classes coop-words vpt-224-images vpt-336-images; do
     grep "^$series " "$work/all" > "$work/$series"
 done

@@ -127,7 +127,8 @@ START_TEST(memory_and_bounds)
     ck_assert_msg(of_full - of_half >= 0.95 * 2 * (double)numbers, "%.0f bytes as F32, %.0f as F16, %zu numbers", of_full, of_half, numbers);
     double largest = 0;
     for (int i = 0; i < 16; i++)
-        largest = fmax(largest, fabs((double)half->probe[i] - (double)full->probe[i]));
+        if (fabs((double)half->probe[i] - (double)full->probe[i]) > largest)
+            largest = fabs((double)half->probe[i] - (double)full->probe[i]);
     ck_assert_msg(largest > 0 && largest < 12.0 / 2048, "the probe moved by %g", largest);
     ammpli_model_release(half);
     ammpli_model_release(full);
