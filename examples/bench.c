@@ -148,8 +148,10 @@ static bool run(struct app *app)
     if (ok && own) /* random weights have no config that says so */
         ok = app_check(app, ammpl_config_set_text(app->config, "activation", "quick_gelu"));
     ok = ok && app_load_model(app);
-    if (ok)
+    if (ok) {
+        inside_use_precision_of(app->model);
         app_ready(app);
+    }
     ok = ok && (b.device ? open_yardsticks(&b, &b.copy, &b.micro) : app_check(app, inside_micro_kernel(app->context, &b.micro))) &&
          measure(&b);
     if (ok)

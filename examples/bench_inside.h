@@ -22,6 +22,8 @@ struct inside_work {
 
 /* Everything runs on this device from now on (at first: on the CPU). */
 void inside_use_device(const ammpl_device *d);
+/* Products of arrays are rounded as the model's. */
+void inside_use_precision_of(const ammpl_model *m);
 /* Waits; the seconds that the device took since it was last asked. */
 ammpl_status inside_elapsed(struct ammpl_stream *s, double *seconds);
 struct ammpl_stream *inside_stream(ammpl_session *s);

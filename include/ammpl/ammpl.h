@@ -122,6 +122,7 @@ enum {
     AMMPL_OPT_TOWERS = 142,
     AMMPL_OPT_WEIGHTS = 143,
     AMMPL_OPT_JPEG = 144,
+    AMMPL_OPT_PRECISION = 145,
     AMMPL_OPT_N_CTX = 200,
     AMMPL_OPT_CTX_INIT = 201,
     AMMPL_OPT_POSITION = 202,
@@ -439,7 +440,8 @@ AMMPL_API ammpl_status ammpl_method_find(const char *name, ammpl_method *id);   
  * Hugging Face names; F32, F16, BF16; shards).  All sizes come from the tensors' shapes; config.json or
  * open_clip_config.json beside the file supplies activation, eps and heads; the vocabulary is found beside it or given by
  * AMMPL_OPT_VOCAB.  AMMPL_OPT_WEIGHTS = f16 keeps matrices and the token table as F16, of an F16 file exactly: results are those,
- * bit for bit, of a file that holds the rounded numbers.  dev NULL = the CPU, cfg NULL = defaults.  Errors: IO, FORMAT, SHAPE (tensors contradict each other),
+ * bit for bit, of a file that holds the rounded numbers.  AMMPL_OPT_PRECISION says what a device may round the factors of the towers'
+ * products to (the CPU: UNSUPPORTED but for f32).  dev NULL = the CPU, cfg NULL = defaults.  Errors: IO, FORMAT, SHAPE (tensors contradict each other),
  * UNSUPPORTED (another architecture, by name), NUMERIC (NaN in a weight, or one beyond F16 with weights = f16: named), MEMORY.  [R] on ctx */
 AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_model_load_file(ammpl_context *ctx, const ammpl_device *dev, const char *path,
                                                              const ammpl_config *cfg, ammpl_model **out);

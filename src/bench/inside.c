@@ -16,6 +16,7 @@ void openblas_set_num_threads(int n);
 /* ---- the device ---- */
 
 static const ammpl_device *device; /* NULL: the CPU */
+static int32_t precision;
 
 static const ammpl_backend *backend(void)
 {
@@ -30,6 +31,11 @@ static const ammpl_ops *ops(void)
 void inside_use_device(const ammpl_device *d)
 {
     device = d && d->backend != &ammpli_cpu_backend ? d : NULL;
+}
+
+void inside_use_precision_of(const ammpl_model *m)
+{
+    precision = m->precision;
 }
 
 ammpl_status inside_elapsed(struct ammpl_stream *s, double *seconds)
@@ -156,7 +162,7 @@ static ammpl_status arrays_open(ammpl_context *ctx, struct inside_work *w, array
     if (!a)
         return AMMPL_E_MEMORY;
     a->ctx = ctx;
-    TRY(backend()->stream_create(&ctx->host, device ? device->index : 0, &a->s));
+    TRY(backend()->stream_create(&ctx->host, device ? device->index : 0, precision, &a->s));
     a->ops = ammpli_counting(ops());
     choose_kernels(a->s);
     w->stream = a->s;
