@@ -86,17 +86,23 @@ static bool same_call(const call_log *log, size_t at, const call_head *head, con
 
 /* ---- segments ---- */
 
+static void drop_graph(segment *g)
+{
+    if (g->done)
+        (void)cudaEventSynchronize(g->done);
+    if (g->exec)
+        (void)cudaGraphExecDestroy(g->exec);
+    g->exec = NULL;
+}
+
 static void forget_segment(ammpl_stream *s, segment **at)
 {
     segment *g = *at;
     if (!g)
         return;
-    if (g->exec)
-        (void)cudaGraphExecDestroy(g->exec);
-    if (g->done) {
-        (void)cudaEventSynchronize(g->done);
+    drop_graph(g);
+    if (g->done)
         (void)cudaEventDestroy(g->done);
-    }
     if (g->pinned)
         (void)cudaFreeHost(g->pinned);
     s->host->release(s->host->user, g->log.at);
@@ -331,13 +337,9 @@ int32_t graph_boundary(ammpl_stream *s)
 
 void graph_forget(ammpl_stream *s)
 {
-    for (int i = 0; s->graphs && i < SEGMENTS_KEPT; i++) {
-        segment *m = s->graphs->kept[i];
-        if (m && m->exec) {
-            (void)cudaGraphExecDestroy(m->exec);
-            m->exec = NULL;
-        }
-    }
+    for (int i = 0; s->graphs && i < SEGMENTS_KEPT; i++)
+        if (s->graphs->kept[i])
+            drop_graph(s->graphs->kept[i]);
 }
 
 void graph_close(ammpl_stream *s)
