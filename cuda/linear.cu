@@ -51,7 +51,7 @@ static int32_t fill_weight(ammpl_stream *s, ammpl_weight *w, const void *src_hos
         return ammpl_cuda_upload(s, w->value, src_host, (size_t)n * sizeof(uint16_t));
     float *scratch; /* the floats on their way to BF16, and the file's halves */
     int64_t floats = narrowed ? n : 0;
-    TRY(take_scratch(s, (size_t)floats * sizeof(float) + bf16_bytes(n), &scratch));
+    TRY(take_scratch(s, (size_t)floats * sizeof(float) + (dtype == AMMPL_DTYPE_F32 ? 0 : bf16_bytes(n)), &scratch));
     TRY(upload_floats(s, narrowed ? scratch : (float *)w->value, src_host, dtype, n, scratch + floats));
     return narrowed ? narrow(s, w->value, scratch, n) : AMMPL_OK;
 }

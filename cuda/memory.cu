@@ -54,6 +54,7 @@ int32_t take_scratch(ammpl_stream *s, size_t bytes, float **out)
         void *bigger;
         TRY(ammpl_cuda_alloc(s, size, &bigger));
         ammpl_cuda_release(s, s->scratch);
+        graph_forget(s);
         s->scratch = (float *)bigger;
         s->scratch_bytes = size;
     }

@@ -70,18 +70,28 @@ void ammpli_optimizer_set_moment(ammpl_optimizer *o, const ammpli_moment *at)
     }
 }
 
-/* AMMPL_E_NUMERIC, naming the tensor, when a gradient holds NaN or infinity. */
+/* Does a gradient of tensors from..to-1 hold NaN or infinity? */
+static ammpl_status find_bad(const ammpl_optimizer *o, size_t from, size_t to, int32_t *bad)
+{
+    const ammpl_prompt *p = o->prompt;
+    *bad = 0;
+    TRY(p->ops->upload(p->stream, o->flag, bad, sizeof *bad));
+    for (size_t i = from; i < to; i++)
+        if (p->tensor[i].trainable)
+            TRY(p->ops->finite_check(p->stream, o->flag, p->tensor[i].grad, p->tensor[i].count));
+    return p->ops->download(p->stream, bad, o->flag, sizeof *bad);
+}
+
+/* AMMPL_E_NUMERIC, naming the tensor, when a gradient holds NaN or infinity.  All are asked at once: each answer is a wait. */
 static ammpl_status check_gradients(const ammpl_optimizer *o)
 {
     const ammpl_prompt *p = o->prompt;
-    for (size_t i = 0; i < p->tensors; i++) {
-        int32_t bad = 0;
-        if (!p->tensor[i].trainable)
-            continue;
-        TRY(p->ops->upload(p->stream, o->flag, &bad, sizeof bad));
-        TRY(p->ops->finite_check(p->stream, o->flag, p->tensor[i].grad, p->tensor[i].count));
-        TRY(p->ops->download(p->stream, &bad, o->flag, sizeof bad));
-        if (bad)
+    int32_t bad;
+    TRY(find_bad(o, 0, p->tensors, &bad));
+    for (size_t i = 0; bad && i < p->tensors; i++) {
+        int32_t this_one;
+        TRY(find_bad(o, i, i + 1, &this_one));
+        if (this_one)
             return ammpli_fail(AMMPL_E_NUMERIC, "the gradient of %s is not finite; nothing was updated; lower the learning rate",
                                p->tensor[i].name);
     }

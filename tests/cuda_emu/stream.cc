@@ -83,6 +83,11 @@ operation *enqueue(emu_stream *s, const char *name, std::function<void()> run)
 {
     if (std::find(streams.begin(), streams.end(), s) == streams.end())
         fail("%s on a stream that does not exist (the default stream is not used here)", name);
+    if (s->capturing) {
+        static operation captured;
+        s->capturing->nodes.push_back(emu_graph::node{name, run});
+        return &captured;
+    }
     operation *o = new operation();
     o->id = static_cast<uint32_t>(past.size());
     o->stream = s->number;
@@ -101,6 +106,8 @@ operation *enqueue(emu_stream *s, const char *name, std::function<void()> run)
 
 void enqueue_wait(emu_stream *s, emu_event *e)
 {
+    if (s->capturing)
+        fail("cudaStreamWaitEvent on a stream that is captured");
     operation *o = enqueue(s, "cudaStreamWaitEvent", [] {});
     o->waits = e;
     o->version = e->recorded;
@@ -109,6 +116,8 @@ void enqueue_wait(emu_stream *s, emu_event *e)
 
 void enqueue_record(emu_stream *s, emu_event *e)
 {
+    if (s->capturing)
+        fail("cudaEventRecord on a stream that is captured");
     operation *o = enqueue(s, "cudaEventRecord", [] {});
     o->records = e;
     o->version = ++e->recorded;
@@ -150,6 +159,8 @@ static bool run_any(void)
 
 void drain(emu_stream *s)
 {
+    if (s->capturing)
+        fail("the host waits for a stream that is captured");
     while (!s->queue.empty()) {
         if (can_run(s) && (policy == 1 || draw() % 4))
             run_front(s);

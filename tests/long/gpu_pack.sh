@@ -5,7 +5,7 @@
 build=$(cd "$1" && pwd) || exit 1
 [ -e "$2" ] && echo "$2 exists" && exit 1
 mkdir -p "$2/tests" "$2/cuda" "$2/examples" "$2/bundle" || exit 1
-for program in tests/test_device_ops tests/test_towers tests/test_methods tests/test_ammpl tests/test_trainer tests/test_exact \
+for program in tests/test_device_ops tests/test_device tests/test_towers tests/test_methods tests/test_ammpl tests/test_trainer tests/test_exact \
     examples/ammpl-bench; do
     strip -o "$2/$program" "$build/$program" || exit 1
     ldd "$2/$program" | sed -n 's/.*=> \(\/[^ ]*\) .*/\1/p'
