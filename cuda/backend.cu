@@ -207,6 +207,9 @@ static void stream_destroy(ammpl_stream *s)
         for (int i = 0; i < SEGMENTS; i++)
             if (s->staging.done[i])
                 (void)cudaEventDestroy(s->staging.done[i]);
+        for (int i = 0; i < 2; i++)
+            if (s->asked[i])
+                (void)cudaEventDestroy(s->asked[i]);
         if (s->staging.memory)
             (void)cudaFreeHost(s->staging.memory);
         if (s->fault)
@@ -219,9 +222,11 @@ static void stream_destroy(ammpl_stream *s)
     s->host->release(s->host->user, s);
 }
 
-static int32_t stream_create(const ammpl_host *host, int32_t device, ammpl_stream **out)
+static int32_t stream_create(const ammpl_host *host, int32_t device, int32_t precision, ammpl_stream **out)
 {
     *out = NULL;
+    if (precision < AMMPL_PRECISION_F32 || precision > AMMPL_PRECISION_BF16)
+        return host->fail(AMMPL_E_UNSUPPORTED, "stream_create: precision is none of AMMPL_PRECISION_*");
     device_guard guard(device);
     cudaMemPool_t pool = NULL;
     TRY(open_pool(host, device, &pool));
@@ -232,6 +237,7 @@ static int32_t stream_create(const ammpl_host *host, int32_t device, ammpl_strea
     }
     s->host = host;
     s->device = device;
+    s->precision = precision;
     s->pool = pool;
     int32_t status = fill_stream(s);
     if (status < 0) {

@@ -135,6 +135,25 @@ int32_t ammpl_cuda_sync(ammpl_stream *s)
     return wait(s);
 }
 
+int32_t ammpl_cuda_elapsed(ammpl_stream *s, double *seconds)
+{
+    REQUIRE(s, seconds, "elapsed: seconds is NULL");
+    *seconds = 0;
+    device_guard guard(s->device);
+    int now = s->next_asked;
+    bool first = !s->asked[1 - now];
+    if (!s->asked[now])
+        CUDA(s->host, cudaEventCreateWithFlags(&s->asked[now], cudaEventDefault));
+    CUDA(s->host, cudaEventRecord(s->asked[now], s->queue));
+    TRY(wait(s));
+    float milliseconds = 0;
+    if (!first)
+        CUDA(s->host, cudaEventElapsedTime(&milliseconds, s->asked[1 - now], s->asked[now]));
+    *seconds = 1e-3 * (double)milliseconds;
+    s->next_asked = 1 - now;
+    return AMMPL_OK;
+}
+
 int32_t ammpl_cuda_copy(ammpl_stream *s, void *dst, const void *src, size_t bytes)
 {
     REQUIRE(s, !bytes || (dst && src), "copy: dst or src is NULL");

@@ -122,6 +122,7 @@ enum {
     AMMPL_OPT_TOWERS = 142,
     AMMPL_OPT_WEIGHTS = 143,
     AMMPL_OPT_JPEG = 144,
+    AMMPL_OPT_PRECISION = 145,
     AMMPL_OPT_N_CTX = 200,
     AMMPL_OPT_CTX_INIT = 201,
     AMMPL_OPT_POSITION = 202,
@@ -439,7 +440,8 @@ AMMPL_API ammpl_status ammpl_method_find(const char *name, ammpl_method *id);   
  * Hugging Face names; F32, F16, BF16; shards).  All sizes come from the tensors' shapes; config.json or
  * open_clip_config.json beside the file supplies activation, eps and heads; the vocabulary is found beside it or given by
  * AMMPL_OPT_VOCAB.  AMMPL_OPT_WEIGHTS = f16 keeps matrices and the token table as F16, of an F16 file exactly: results are those,
- * bit for bit, of a file that holds the rounded numbers.  dev NULL = the CPU, cfg NULL = defaults.  Errors: IO, FORMAT, SHAPE (tensors contradict each other),
+ * bit for bit, of a file that holds the rounded numbers.  AMMPL_OPT_PRECISION says what a device may round the factors of the towers'
+ * products to (the CPU: UNSUPPORTED but for f32).  dev NULL = the CPU, cfg NULL = defaults.  Errors: IO, FORMAT, SHAPE (tensors contradict each other),
  * UNSUPPORTED (another architecture, by name), NUMERIC (NaN in a weight, or one beyond F16 with weights = f16: named), MEMORY.  [R] on ctx */
 AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_model_load_file(ammpl_context *ctx, const ammpl_device *dev, const char *path,
                                                              const ammpl_config *cfg, ammpl_model **out);
@@ -633,8 +635,8 @@ AMMPL_API ammpl_status ammpl_prompt_tensor_describe(const ammpl_prompt *p, size_
 /* Index of the tensor of that name, or -1.  [R] */
 AMMPL_API int32_t ammpl_prompt_tensor_find(const ammpl_prompt *p, const char *name);
 /* Values and gradients of tensor i, all of it: n is its count (else AMMPL_E_SHAPE).  Writing values invalidates what
- * sessions have cached.  AMMPL_E_RANGE: no such tensor; AMMPL_E_NUMERIC: a value is not finite, nothing is written.
- * [R], writes [S] */
+ * sessions have cached.  AMMPL_E_RANGE: no such tensor; AMMPL_E_NUMERIC: a value is not finite, nothing is written
+ * (gradients are taken as they are: ammpl_optimizer_step looks at them).  [R], writes [S] */
 AMMPL_API ammpl_status ammpl_prompt_tensor_read(const ammpl_prompt *p, size_t i, float *dst, size_t cap);
 AMMPL_API ammpl_status ammpl_prompt_tensor_write(ammpl_prompt *p, size_t i, const float *src, size_t n);          /* [S] */
 AMMPL_API ammpl_status ammpl_prompt_gradient_read(const ammpl_prompt *p, size_t i, float *dst, size_t cap);       /* [R] */
@@ -818,8 +820,8 @@ AMMPL_API ammpl_status ammpl_tape_gradient(ammpl_tape *t, int32_t what, size_t i
 /* Rows of the token table for ids [n]: out [n, l], without positions.  Errors: RANGE (no such token), STATE (no text tower).
  * [S] */
 AMMPL_API ammpl_status ammpl_session_embed_tokens(ammpl_session *s, const int32_t *ids, size_t n, float *out, size_t cap);
-/* Logits [n, C] = s <x_i/|x_i|, z_c/|z_c|> ([CLIP]) of features x [n, E] and z [C, E] of any length.  AMMPL_E_NUMERIC: one is zero
- * or not finite.  [S] */
+/* Logits [n, C] = s <x_i/|x_i|, z_c/|z_c|> ([CLIP]) of features x [n, E] and z [C, E], of any length from 1e-16 to 1e19.
+ * AMMPL_E_NUMERIC: one is zero, not finite or of another length.  [S] */
 AMMPL_API ammpl_status ammpl_session_similarity(ammpl_session *s, const float *x, size_t n, const float *z, size_t classes,
                                                 float *logits, size_t cap);
 /* The way back, through both normalisations: dlogits [n, C] to dx [n, E] and dz [C, E]; one of them may be NULL.  Errors as

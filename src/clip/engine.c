@@ -11,7 +11,7 @@ ammpl_status ammpli_engine_open(ammpli_engine *e, const ammpl_model *m)
     e->ctx = m->ctx;
     e->model = m;
     e->ops = m->ops;
-    return m->device->backend->stream_create(&m->ctx->host, m->device->index, &e->stream);
+    return m->device->backend->stream_create(&m->ctx->host, m->device->index, m->precision, &e->stream);
 }
 
 static void free_block(ammpli_engine *e, const ammpli_arena *a, void *base)

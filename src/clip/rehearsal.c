@@ -91,12 +91,18 @@ static int32_t rehearse_sync(ammpl_stream *s)
     return AMMPL_OK;
 }
 
+static int32_t rehearse_elapsed(ammpl_stream *s, double *seconds)
+{
+    *seconds = 0;
+    return AMMPL_OK;
+}
+
 static void rehearse_weight_destroy(ammpl_stream *s, ammpl_weight *w)
 {
 }
 
 #define OPS(X)                                                                                                          \
-    X(alloc) X(release) X(upload) X(download) X(copy) X(zero) X(sync) X(weight_create) X(weight_destroy)               \
+    X(alloc) X(release) X(upload) X(download) X(copy) X(zero) X(sync) X(elapsed) X(weight_create) X(weight_destroy)               \
     X(linear_forward) X(linear_backward) X(gemm) X(layernorm_forward) X(layernorm_backward) X(layernorm_weight_backward) \
     X(softmax_forward) X(softmax_backward) X(attention_forward) X(attention_backward) X(act_forward) X(act_backward)    \
     X(rows_copy) X(rows_add) X(embed) X(scale) X(add) X(l2norm_forward) X(l2norm_backward) X(dot_forward)              \

@@ -65,12 +65,13 @@ const ammpli_cpu_kernels *ammpli_cpu_best_kernels(void);
 struct ammpl_stream {
     const ammpl_host *host;
     const ammpli_cpu_kernels *kernels;
+    double asked; /* when elapsed was last asked; 0: never */
 };
 
 /* Every op, in the table's order: the table, the reference table and the tests are made of this list.
  * F: has a fast path and a reference of its own; P: one plain loop is both. */
 #define AMMPLI_CPU_OPS(F, P) \
-    P(alloc) P(release) P(upload) P(download) P(copy) P(zero) P(sync) \
+    P(alloc) P(release) P(upload) P(download) P(copy) P(zero) P(sync) P(elapsed) \
     P(weight_create) P(weight_destroy) F(linear_forward) F(linear_backward) F(gemm) \
     F(layernorm_forward) F(layernorm_backward) P(layernorm_weight_backward) P(softmax_forward) P(softmax_backward) \
     F(attention_forward) F(attention_backward) F(act_forward) F(act_backward) \

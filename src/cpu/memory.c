@@ -1,6 +1,8 @@
 /* memory.c - memory and (trivial) streams: on the CPU everything is done when an op returns. */
 #include "cpu/kernels.h"
 
+#include <time.h>
+
 int32_t ammpli_cpu_alloc(ammpl_stream *s, size_t bytes, void **out)
 {
     REQUIRE(s, out, "alloc: out is NULL");
@@ -43,6 +45,17 @@ int32_t ammpli_cpu_zero(ammpl_stream *s, void *dst, size_t bytes)
 int32_t ammpli_cpu_sync(ammpl_stream *s)
 {
     (void)s;
+    return AMMPL_OK;
+}
+
+int32_t ammpli_cpu_elapsed(ammpl_stream *s, double *seconds)
+{
+    REQUIRE(s, seconds, "elapsed: seconds is NULL");
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    double now = (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    *seconds = s->asked > 0 ? now - s->asked : 0;
+    s->asked = now;
     return AMMPL_OK;
 }
 

@@ -4,8 +4,10 @@
 
 #include <string.h>
 
-/* Kept activations of one stage, and of the images that inference takes at once, where no memory_limit is set. */
-#define DEFAULT_BUDGET ((int64_t)1 << 30)
+/* Kept activations of one stage, and of the images that inference takes at once, where no memory_limit is set: of memory that the
+ * caller's own program lives in, and of a device's. */
+#define HOST_BUDGET ((int64_t)1 << 30)
+#define DEVICE_SHARE 4
 
 /* While a hand-written text is made and taken apart into tokens, one at a time. */
 enum { A_TEXT = 1024 };
@@ -90,7 +92,7 @@ ammpl_status ammpli_session_footprint(const ammpl_session *s, const ammpl_prompt
 static ammpl_status fit(const ammpl_session *s, const ammpl_prompt *p, int32_t call, int64_t n, ammpli_session_plan *plan)
 {
     enum { HALVINGS = 16 };
-    int64_t limit = s->memory_limit, low = 1, high = limit < DEFAULT_BUDGET ? limit : DEFAULT_BUDGET;
+    int64_t limit = s->memory_limit, low = 1, high = limit < s->most ? limit : s->most;
     ammpli_session_plan other;
     TRY(ammpli_session_footprint(s, p, call, n, high, plan));
     if (plan->total <= limit)
@@ -129,7 +131,7 @@ ammpl_status ammpli_session_plan_of(ammpl_session *s, const ammpl_prompt *p, int
     if (s->memory_limit > 0)
         TRY(fit(s, p, call, n, out));
     else
-        TRY(ammpli_session_footprint(s, p, call, n, DEFAULT_BUDGET, out));
+        TRY(ammpli_session_footprint(s, p, call, n, s->most, out));
     s->plan[s->next_plan] = *out;
     s->next_plan = (s->next_plan + 1) % AMMPLI_PLANS;
     return AMMPL_OK;
@@ -143,9 +145,17 @@ ammpl_status ammpli_session_prepare(ammpl_session *s, const ammpl_prompt *p, int
     return ammpli_arena_reserve(&s->engine, plan.arena, plan.host);
 }
 
-int64_t ammpli_session_budget(int64_t memory_limit)
+ammpl_status ammpli_session_budget(ammpl_session *s)
 {
-    return memory_limit > 0 ? memory_limit / 3 : DEFAULT_BUDGET;
+    const ammpl_model *m = s->model;
+    uint64_t now, all;
+    s->most = HOST_BUDGET;
+    if (m->device != &m->ctx->device[0]) { /* the CPU is the first */
+        TRY(m->device->backend->memory(&m->ctx->host, m->device->index, &now, &all));
+        s->most = (int64_t)(all / DEVICE_SHARE);
+    }
+    s->budget = s->memory_limit > 0 ? s->memory_limit / 3 : s->most;
+    return AMMPL_OK;
 }
 
 int64_t ammpli_images_at_once(const ammpl_session *s, int64_t most)

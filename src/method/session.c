@@ -46,8 +46,11 @@ ammpl_status ammpli_session_create(const ammpl_model *m, const ammpl_config *cfg
     s->ref.count = 1;
     s->model = ammpli_model_hold(m);
     s->memory_limit = ammpli_config_int(cfg, AMMPL_OPT_MEMORY_LIMIT);
-    s->budget = ammpli_session_budget(s->memory_limit);
     s->engine.limit = (size_t)s->memory_limit;
+    if ((status = ammpli_session_budget(s)) < 0) {
+        ammpli_session_release(s);
+        return status;
+    }
     *out = s;
     return AMMPL_OK;
 }

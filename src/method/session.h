@@ -39,7 +39,8 @@ struct ammpl_session {
     ammpli_class_cache cache;
     ammpli_text_cache texts;
     int64_t memory_limit; /* bytes of all that a call takes; 0: none */
-    int64_t budget;       /* bytes that one stage may keep for backward, in the call at work */
+    int64_t most;         /* bytes that one stage may keep for backward, without a limit */
+    int64_t budget;       /* the same in the call at work */
     ammpli_session_plan plan[AMMPLI_PLANS];
     int next_plan;
     atomic_int cancel;
@@ -58,7 +59,7 @@ ammpl_status ammpli_session_plan_of(ammpl_session *s, const ammpl_prompt *p, int
 ammpl_status ammpli_session_footprint(const ammpl_session *s, const ammpl_prompt *p, int32_t call, int64_t n, int64_t budget,
                                       ammpli_session_plan *out);
 ammpl_status ammpli_session_prepare(ammpl_session *s, const ammpl_prompt *p, int32_t call, int64_t n);
-int64_t ammpli_session_budget(int64_t memory_limit); /* of calls without a plan */
+ammpl_status ammpli_session_budget(ammpl_session *s); /* of the device, and of calls without a plan */
 /* How many images go through the tower at once in inference: 1..most, as the budget allows. */
 int64_t ammpli_images_at_once(const ammpl_session *s, int64_t most);
 

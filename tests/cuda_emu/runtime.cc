@@ -225,6 +225,8 @@ static const struct {
               {cudaErrorNoDevice, "cudaErrorNoDevice", "no CUDA-capable device is detected"},
               {cudaErrorInvalidDevice, "cudaErrorInvalidDevice", "invalid device ordinal"},
               {cudaErrorECCUncorrectable, "cudaErrorECCUncorrectable", "uncorrectable ECC error encountered"},
+              {cudaErrorInvalidResourceHandle, "cudaErrorInvalidResourceHandle", "invalid resource handle"},
+              {cudaErrorNotReady, "cudaErrorNotReady", "device not ready"},
               {cudaErrorIllegalAddress, "cudaErrorIllegalAddress", "an illegal memory access was encountered"},
               {cudaErrorLaunchFailure, "cudaErrorLaunchFailure", "unspecified launch failure"}};
 
@@ -277,10 +279,11 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned)
     return cudaSuccess;
 }
 
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned)
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned flags)
 {
     BEGIN();
     *e = new emu_event();
+    (*e)->timed = !(flags & cudaEventDisableTiming);
     return cudaSuccess;
 }
 
@@ -303,6 +306,17 @@ cudaError_t cudaEventSynchronize(cudaEvent_t e)
 {
     BEGIN();
     drain_event(e);
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t from, cudaEvent_t to)
+{
+    BEGIN();
+    if (!from->timed || !to->timed || !from->recorded || !to->recorded)
+        return c.fails(cudaErrorInvalidResourceHandle);
+    if (from->done < from->recorded || to->done < to->recorded)
+        return c.fails(cudaErrorNotReady);
+    *milliseconds = static_cast<float>(1e3 * (to->seconds - from->seconds));
     return cudaSuccess;
 }
 

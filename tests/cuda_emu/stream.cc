@@ -8,6 +8,7 @@
 #include "stream.h"
 
 #include <algorithm>
+#include <chrono>
 #include <set>
 
 namespace emu {
@@ -126,8 +127,10 @@ static void run_front(emu_stream *s)
     running = o;
     o->run();
     running = NULL;
-    if (o->records)
+    if (o->records) {
         o->records->done = std::max(o->records->done, o->version);
+        o->records->seconds = std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+    }
     s->queue.pop_front();
     delete o;
 }

@@ -53,7 +53,7 @@ static run one_run(const table *t, const op_case *c, int threads)
     if (!threads)
         host.parallel = backwards;
     ammpl_stream *s;
-    ck_ok(ammpli_cpu_backend.stream_create(&host, 0, &s));
+    ck_ok(ammpli_cpu_backend.stream_create(&host, 0, AMMPL_PRECISION_F32, &s));
     if (t->kernels)
         s->kernels = t->kernels;
     run r;
@@ -165,7 +165,7 @@ START_TEST(out_of_memory)
         ammpl_weight *weight;
         void *block;
         until_failure = k;
-        ammpl_status made = ammpli_cpu_backend.stream_create(&host, 0, &stream);
+        ammpl_status made = ammpli_cpu_backend.stream_create(&host, 0, AMMPL_PRECISION_F32, &stream);
         ck_assert_int_eq(made, k ? AMMPL_OK : AMMPL_E_MEMORY);
         ck_assert((stream != NULL) == (k > 0));
         if (!stream)

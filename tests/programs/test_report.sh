@@ -9,7 +9,10 @@ tac "$invented" >reversed.jsonl
 ammpl-evaluate reversed.jsonl --reference none >out
 check "rows do not depend on the order of lines" sh -c 'grep -n "^| \(zeroshot\|cocoop\|ammpl \)" out | head -n 3 | cut -d: -f2 | cut -c1-10 | tr "\n" ";" | grep -qx "| zeroshot;| cocoop  ;| ammpl   ;"'
 succeeds "the table of the demo's CLIP, from its committed results" ammpl-evaluate "$root/examples/demo-clip/few-shot.jsonl" --reference none
-check "is the one that is quoted" cmp out "$root/tests/evaluate/demo.md"
+check "is the one that is committed" cmp out "$root/tests/evaluate/demo.md"
+sed -n 's/  */ /g; /^| [a-z]/p' out >rows
+check "has five rows" test "$(wc -l <rows)" -eq 5
+check "and the README quotes them" sh -c 'while IFS= read -r row; do grep -Fxq "$row" "$0" || exit 1; done <rows' "$root/README.md"
 
 pictures
 succeeds "a run with a report" ammpl-evaluate --protocol few-shot --model "$model" --data pictures/base --method zeroshot,ammpl --shots 1,2 \

@@ -100,6 +100,7 @@ pub const AMMPL_OPT_ACTIVATION: i32 = 141;
 pub const AMMPL_OPT_TOWERS: i32 = 142;
 pub const AMMPL_OPT_WEIGHTS: i32 = 143;
 pub const AMMPL_OPT_JPEG: i32 = 144;
+pub const AMMPL_OPT_PRECISION: i32 = 145;
 pub const AMMPL_OPT_N_CTX: i32 = 200;
 pub const AMMPL_OPT_CTX_INIT: i32 = 201;
 pub const AMMPL_OPT_POSITION: i32 = 202;
