@@ -1,6 +1,6 @@
 #!/bin/sh
 # The NEON kernels without an Arm machine: cross-compiled, and run by qemu in user mode.
-#   arm64.sh [PROGRAM...]     test programs; without any: those below, about two minutes
+#   arm64.sh [PROGRAM [ARGUMENT...]]     a test program; without one: those at the end, about two minutes
 # Libraries of arm64 are unpacked below the build folder, not installed.  Prints TAP; without compiler, qemu or packages a SKIP line.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -36,12 +36,22 @@ printf "[constants]\nroot = '%s'\n" "$root" > "$root/root.ini"
 [ -f "$build/build.ninja" ] ||
     meson setup "$build" --cross-file "$root/root.ini" --cross-file tests/arm64.ini -Dwerror=true > "$build.log" 2>&1 ||
     { tail -20 "$build.log" >&2; exit 1; }
-[ $# -gt 0 ] || set -- test_ops test_towers test_pool
-failed=0
-for program in "$@"; do
+
+# run PROGRAM [ARGUMENT...]: Check would fork for each case, and qemu takes a while for each fork.
+run() {
+    program=$1
+    shift
     ninja -C "$build" "tests/$program" > "$build.log" 2>&1 || { tail -20 "$build.log" >&2; exit 1; }
-    # Check forks each case, and qemu takes a while for each.
     CK_FORK=no qemu-aarch64-static -L /usr/aarch64-linux-gnu -E "LD_LIBRARY_PATH=$root/usr/lib/aarch64-linux-gnu:$root/lib/aarch64-linux-gnu" \
-        "$build/tests/$program" || failed=1
-done
+        "$build/tests/$program" "$@"
+}
+
+if [ $# -gt 0 ]; then
+    run "$@"
+    exit
+fi
+failed=0
+run test_pool || failed=1
+run test_towers || failed=1 # both towers, forward and backward, against PyTorch
+run test_ops "4 wide" linear_forward attention_forward layernorm_forward softmax_forward act_forward embed || failed=1
 exit $failed

@@ -74,6 +74,7 @@ struct ammpl_trainer {
     int64_t count; /* images when the trainer was made: later ones do not take part */
     int64_t epochs, batch, accumulate;
     bool shuffle, drop_last, skip_bad, augment;
+    bool going; /* this trainer has done a step */
     uint64_t seed;
     int64_t epoch, next; /* epoch at work; images of it already used */
     int64_t step, steps; /* optimizer steps done, and in all */

@@ -188,12 +188,12 @@ static int64_t step_images(const ammpl_trainer *t, int64_t next)
     return left < per_step ? left : per_step;
 }
 
-/* The pictures of the step after this one of `count` images. */
+/* The pictures of the step after this one of `count` images; from the second step on: who takes a single one gets no more. */
 static void begin_next(ammpl_trainer *t, int64_t count)
 {
     int64_t next = t->next + count;
     const int32_t *order = t->order;
-    if (!t->loader || t->step + 1 >= t->steps)
+    if (!t->loader || !t->going || t->step + 1 >= t->steps)
         return;
     if (next >= images_per_epoch(t)) {
         order_of(t, t->epoch + 1, t->next_order);
@@ -320,6 +320,7 @@ ammpl_status ammpli_trainer_step(ammpl_trainer *t, ammpl_progress *progress)
     if (progress)
         report(t, loss, rate, d->n, epoch_end, progress);
     t->step++;
+    t->going = true;
     if (epoch_end) {
         t->epoch++;
         t->next = 0;

@@ -1,7 +1,8 @@
 /* growth.c - how a training step's time and memory grow, at ViT-B/16's size with random weights.
  *
- *   growth FOLDER     writes two models there (1.2 GB) and prints one line per measurement, for growth.sh:
- *                     SERIES X SECONDS PLANNED TAKEN    seconds of processor time of the second step, of all threads; MiB
+ *   growth FOLDER           writes a model there (0.6 GB), then another, and prints one line per measurement, for growth.sh:
+ *                           SERIES X SECONDS PLANNED TAKEN    seconds of processor time of the second step, of all threads; MiB
+ *   growth FOLDER methods   a step of 2 images and 5 classes of every method, instead
  *
  * PLANNED is what ammpl_session_plan says, TAKEN what an allocator counts from before the session was made.
  */
@@ -134,15 +135,34 @@ static ammpl_model *make_model(ammpl_context *ctx, const char *folder, const cha
     return m;
 }
 
+/* Every method that learns, as published. */
+static void measure_methods(ammpl_context *ctx, ammpl_model *m)
+{
+    for (size_t i = 0; i < ammpl_method_count(); i++) {
+        ammpl_method id;
+        series s = {.classes = 5, .words = 1, .images = 2};
+        must(ammpl_method_describe(i, &id, &s.name, NULL));
+        s.method = s.name;
+        if (id != AMMPL_METHOD_ZEROSHOT)
+            measure(ctx, m, &s, 5);
+    }
+}
+
 int main(int argc, char **argv)
 {
     static const int classes[] = {10, 30, 100, 300, 1000}, words[] = {1, 2, 4, 8, 16}, images[] = {1, 2, 4, 8};
     ammpl_allocator counting = {.struct_size = sizeof counting, .alloc = count_alloc, .release = count_release};
     ammpl_context *ctx;
-    if (argc != 2)
-        return fprintf(stderr, "usage: growth FOLDER\n"), 2;
+    if (argc != 2 && !(argc == 3 && strcmp(argv[2], "methods") == 0))
+        return fprintf(stderr, "usage: growth FOLDER [methods]\n"), 2;
     must(ammpl_context_create(&counting, &ctx));
     ammpl_model *m = make_model(ctx, argv[1], "ViT-B/16");
+    if (argc == 3) {
+        measure_methods(ctx, m);
+        ammpl_model_destroy(m);
+        ammpl_context_destroy(ctx);
+        return 0;
+    }
     for (int i = 0; i < 5; i++)
         measure(ctx, m, &(series){"coop-classes", "coop", true, classes[i], 1, 32}, classes[i]);
     for (int i = 0; i < 4; i++)
