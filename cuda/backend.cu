@@ -4,16 +4,64 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <tuple>
+#include <type_traits>
 
 /* ---- the table ---- */
+
+static void put(char **to, const void *value, size_t n)
+{
+    memcpy(*to, value, n);
+    *to += n;
+}
+
+static void take(const char **from, void *value, size_t n)
+{
+    memcpy(value, *from, n);
+    *from += n;
+}
+
+/* An op whose calls are written down (graph.cu): its arguments as bytes, and back. */
+template <auto OP> struct queued;
+template <class... A, int32_t (*OP)(ammpl_stream *, A...)> struct queued<OP> {
+    enum : size_t { BYTES = ((sizeof(A) + ...) + 7) / 8 * 8 };
+    static int32_t run(ammpl_stream *s, const char *args)
+    {
+        std::tuple<A...> t;
+        std::apply([&](A &...a) { (take(&args, &a, sizeof a), ...); }, t);
+        return std::apply([s](A... a) { return OP(s, a...); }, t);
+    }
+    static int32_t call(ammpl_stream *s, A... a)
+    {
+        char args[BYTES] = {}, *to = args;
+        (put(&to, &a, sizeof a), ...);
+        return graph_call(s, run, args, BYTES);
+    }
+};
+
+/* An op before which all that was held back is queued. */
+template <auto OP> struct at_once;
+template <class R, class... A, R (*OP)(ammpl_stream *, A...)> struct at_once<OP> {
+    static R call(ammpl_stream *s, A... a)
+    {
+        int32_t status = graph_boundary(s);
+        if constexpr (!std::is_void<R>::value)
+            TRY(status); /* what fails where nothing can be said fails again in the next op */
+        return OP(s, a...);
+    }
+};
 
 static constexpr ammpl_ops make_table(void)
 {
     ammpl_ops t = {};
     t.struct_size = sizeof(ammpl_ops);
-#define SLOT(op) t.op = ammpl_cuda_##op;
-    CUDA_OPS(SLOT)
-#undef SLOT
+#define QUEUED(op) t.op = queued<ammpl_cuda_##op>::call;
+#define AT_ONCE(op) t.op = at_once<ammpl_cuda_##op>::call;
+    CUDA_QUEUED(QUEUED)
+    CUDA_AT_ONCE(AT_ONCE)
+    t.upload = graph_upload;
+#undef QUEUED
+#undef AT_ONCE
     return t;
 }
 static constexpr ammpl_ops table = make_table();
@@ -54,26 +102,35 @@ static bool is_lost(cudaError_t error)
     }
 }
 
+static int32_t kind_of(cudaError_t error)
+{
+    return error == cudaErrorMemoryAllocation ? AMMPL_E_DEVICE_MEMORY : is_lost(error) ? AMMPL_E_DEVICE_LOST : AMMPL_E_BACKEND;
+}
+
+static const char *hint_of(int32_t kind)
+{
+    return kind == AMMPL_E_DEVICE_MEMORY ? "; use a smaller batch, fewer classes or a memory_limit"
+           : kind == AMMPL_E_DEVICE_LOST ? "; the device is lost to this process: start it again"
+                                         : "";
+}
+
 int32_t cuda_failed(const ammpl_host *host, cudaError_t error, const char *call)
 {
     char text[400];
     (void)cudaGetLastError(); /* what does not stick is forgotten: the stream stays usable */
-    int32_t status = error == cudaErrorMemoryAllocation ? AMMPL_E_DEVICE_MEMORY : is_lost(error) ? AMMPL_E_DEVICE_LOST : AMMPL_E_BACKEND;
-    const char *hint = status == AMMPL_E_DEVICE_MEMORY ? "; use a smaller batch, fewer classes or a memory_limit"
-                       : status == AMMPL_E_DEVICE_LOST ? "; the device is lost to this process: start it again"
-                                                       : "";
-    snprintf(text, sizeof text, "%.*s: %s (%s)%s", name_length(call), call, cudaGetErrorString(error), cudaGetErrorName(error), hint);
-    return host->fail(status, text);
+    snprintf(text, sizeof text, "%.*s: %s (%s)%s", name_length(call), call, cudaGetErrorString(error), cudaGetErrorName(error),
+             hint_of(kind_of(error)));
+    return host->fail(kind_of(error), text);
 }
 
 int32_t cublas_failed(const ammpl_host *host, cublasStatus_t status, const char *call)
 {
     char text[400];
-    bool memory = status == CUBLAS_STATUS_ALLOC_FAILED;
-    snprintf(text, sizeof text, "%.*s: %s%s", name_length(call), call, cublasGetStatusName(status),
-             memory ? "; use a smaller batch, fewer classes or a memory_limit" : "");
-    (void)cudaGetLastError();
-    return host->fail(memory ? AMMPL_E_DEVICE_MEMORY : AMMPL_E_BACKEND, text);
+    cudaError_t behind = cudaGetLastError(); /* it tells less than what it saw */
+    int32_t kind = status == CUBLAS_STATUS_ALLOC_FAILED ? AMMPL_E_DEVICE_MEMORY : kind_of(behind);
+    snprintf(text, sizeof text, "%.*s: %s%s%s%s", name_length(call), call, cublasGetStatusName(status), behind != cudaSuccess ? ", " : "",
+             behind != cudaSuccess ? cudaGetErrorName(behind) : "", hint_of(kind));
+    return host->fail(kind, text);
 }
 
 device_guard::device_guard(int device) : before(device), changed(0)
@@ -198,6 +255,7 @@ static void stream_destroy(ammpl_stream *s)
         return;
     {
         device_guard guard(s->device);
+        graph_close(s);
         if (s->queue)
             (void)cudaStreamSynchronize(s->queue);
         if (s->blas)
@@ -207,6 +265,9 @@ static void stream_destroy(ammpl_stream *s)
         for (int i = 0; i < SEGMENTS; i++)
             if (s->staging.done[i])
                 (void)cudaEventDestroy(s->staging.done[i]);
+        for (int i = 0; i < 2; i++)
+            if (s->asked[i])
+                (void)cudaEventDestroy(s->asked[i]);
         if (s->staging.memory)
             (void)cudaFreeHost(s->staging.memory);
         if (s->fault)
@@ -219,9 +280,11 @@ static void stream_destroy(ammpl_stream *s)
     s->host->release(s->host->user, s);
 }
 
-static int32_t stream_create(const ammpl_host *host, int32_t device, ammpl_stream **out)
+static int32_t stream_create(const ammpl_host *host, int32_t device, int32_t precision, ammpl_stream **out)
 {
     *out = NULL;
+    if (precision < AMMPL_PRECISION_F32 || precision > AMMPL_PRECISION_BF16)
+        return host->fail(AMMPL_E_UNSUPPORTED, "stream_create: precision is none of AMMPL_PRECISION_*");
     device_guard guard(device);
     cudaMemPool_t pool = NULL;
     TRY(open_pool(host, device, &pool));
@@ -232,6 +295,7 @@ static int32_t stream_create(const ammpl_host *host, int32_t device, ammpl_strea
     }
     s->host = host;
     s->device = device;
+    s->precision = precision;
     s->pool = pool;
     int32_t status = fill_stream(s);
     if (status < 0) {

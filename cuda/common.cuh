@@ -21,6 +21,7 @@ enum {
     AMMPL_E_ARGUMENT = -1,
     AMMPL_E_MEMORY = -2,
     AMMPL_E_DEVICE_MEMORY = -3,
+    AMMPL_E_UNSUPPORTED = -7,
     AMMPL_E_BACKEND = -14,
     AMMPL_E_DEVICE_LOST = -15
 };
@@ -63,9 +64,11 @@ struct device_block {
 /* What kernels find wrong in backend memory, in pinned memory that they write and the next download or sync reads. */
 enum { FAULT_NONE = 0, FAULT_START = 1, FAULT_LABEL = 2 };
 
+struct graphs; /* graph.cu */
+
 struct ammpl_stream {
     const ammpl_host *host;
-    int device;
+    int device, precision; /* AMMPL_PRECISION_* */
     cudaMemPool_t pool;
     cudaStream_t queue;
     cublasHandle_t blas; /* NULL until the first product */
@@ -73,15 +76,18 @@ struct ammpl_stream {
     device_block *blocks;
     struct staging staging;
     volatile int32_t *fault;
+    cudaEvent_t asked[2]; /* elapsed: one holds when it was last asked, the other one is next; NULL until then */
+    int next_asked;
     float *scratch; /* of one op: see take_scratch */
     size_t scratch_bytes;
+    struct graphs *graphs; /* NULL until the first call */
 };
 
-/* A frozen [N, K] as the file stores it, widened to float: [N, K], or [K, N] when transposed. */
+/* A frozen [N, K] as the file stores it: [N, K], or [K, N] when transposed. */
 struct ammpl_weight {
     int64_t N, K;
-    int32_t transposed;
-    float *value;
+    int32_t transposed, dtype; /* AMMPL_DTYPE_F32, or BF16 of a stream that multiplies so */
+    void *value;
 };
 
 /* ---- failures ---- */
@@ -138,21 +144,36 @@ int32_t take_scratch(ammpl_stream *s, size_t bytes, float **out);
 
 /* ---- gemm.cu ---- */
 
-/* Row-major C [M,N] = alpha A B + beta C for a batch, K >= 1: the one place that knows that cuBLAS is column-major. */
-int32_t multiply(ammpl_stream *s, int64_t batch, int64_t M, int64_t N, int64_t K, float alpha, const float *A, bool trans_a,
-                 int64_t stride_a, const float *B, bool trans_b, int64_t stride_b, float beta, float *C, int64_t stride_c);
+/* Row-major C [M,N] = alpha A B + beta C for a batch, K >= 1: the one place that knows that cuBLAS is column-major.
+ * precision: what the factors may be rounded to; with AMMPL_PRECISION_BF16 they are BF16 in memory. */
+int32_t multiply(ammpl_stream *s, int32_t precision, int64_t batch, int64_t M, int64_t N, int64_t K, float alpha, const void *A,
+                 bool trans_a, int64_t stride_a, const void *B, bool trans_b, int64_t stride_b, float beta, float *C, int64_t stride_c);
 
-/* ---- every op, in the table's order ---- */
+/* ---- graph.cu ---- */
 
-#define CUDA_OPS(X) \
-    X(alloc) X(release) X(upload) X(download) X(copy) X(zero) X(sync) \
-    X(weight_create) X(weight_destroy) X(linear_forward) X(linear_backward) X(gemm) \
+typedef int32_t (*queued_run)(ammpl_stream *s, const char *args);
+/* An op with its arguments one after the other (bytes: a multiple of 8): done, or held back as part of a graph. */
+int32_t graph_call(ammpl_stream *s, queued_run run, const char *args, size_t bytes);
+int32_t graph_upload(ammpl_stream *s, void *dst, const void *src_host, size_t bytes);
+int32_t graph_boundary(ammpl_stream *s); /* what was held back is queued */
+void graph_forget(ammpl_stream *s);      /* memory that ops hold between calls has moved */
+void graph_close(ammpl_stream *s);
+
+/* ---- every op ---- */
+
+/* Those that may become part of a graph, and those that end what comes before: the host waits in them, memory comes or goes, or an
+ * argument counts steps. */
+#define CUDA_QUEUED(X) \
+    X(copy) X(zero) X(linear_forward) X(linear_backward) X(gemm) \
     X(layernorm_forward) X(layernorm_backward) X(layernorm_weight_backward) X(softmax_forward) X(softmax_backward) \
     X(attention_forward) X(attention_backward) X(act_forward) X(act_backward) \
     X(rows_copy) X(rows_add) X(embed) X(scale) X(add) \
     X(l2norm_forward) X(l2norm_backward) X(dot_forward) X(dot_backward) X(cross_entropy_forward) X(cross_entropy_backward) \
-    X(patches_forward) X(patches_backward) X(mask_draw) X(mask_mix_forward) X(mask_mix_backward) \
-    X(sgd) X(adamw) X(finite_check)
+    X(patches_forward) X(patches_backward) X(mask_mix_forward) X(mask_mix_backward) \
+    X(sgd) X(finite_check)
+#define CUDA_AT_ONCE(X) \
+    X(alloc) X(release) X(download) X(sync) X(elapsed) X(weight_create) X(weight_destroy) X(mask_draw) X(adamw)
+#define CUDA_OPS(X) CUDA_QUEUED(X) CUDA_AT_ONCE(X) X(upload)
 
 /* Declares each op with the type of its slot, so that no definition can disagree with the table. */
 template <class F> struct slot_type;
@@ -301,6 +322,13 @@ __device__ __forceinline__ float read_value(const void *src, int32_t dtype, int6
         return ((const float *)src)[i];
     uint16_t h = ((const uint16_t *)src)[i];
     return dtype == AMMPL_DTYPE_F16 ? from_f16(h) : __uint_as_float((uint32_t)h << 16);
+}
+
+/* A float as a BF16, to nearest, ties to even; NaN stays NaN. */
+__device__ __forceinline__ uint32_t to_bf16(float x)
+{
+    uint32_t u = __float_as_uint(x);
+    return (u & 0x7fffffffu) > 0x7f800000u ? u >> 16 | 0x40u : (u + 0x7fffu + (u >> 16 & 1)) >> 16;
 }
 
 /* ---- activations (activation.cu has the formulas) ---- */

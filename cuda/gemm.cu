@@ -26,14 +26,16 @@ static int32_t open_blas(ammpl_stream *s)
     return cublas_failed(s->host, status, "cublasSetWorkspace");
 }
 
-int32_t multiply(ammpl_stream *s, int64_t batch, int64_t M, int64_t N, int64_t K, float alpha, const float *A, bool trans_a,
-                 int64_t stride_a, const float *B, bool trans_b, int64_t stride_b, float beta, float *C, int64_t stride_c)
+int32_t multiply(ammpl_stream *s, int32_t precision, int64_t batch, int64_t M, int64_t N, int64_t K, float alpha, const void *A,
+                 bool trans_a, int64_t stride_a, const void *B, bool trans_b, int64_t stride_b, float beta, float *C, int64_t stride_c)
 {
     device_guard guard(s->device);
     TRY(open_blas(s));
-    CUBLAS(s->host, cublasSgemmStridedBatched_64(s->blas, trans_b ? CUBLAS_OP_T : CUBLAS_OP_N, trans_a ? CUBLAS_OP_T : CUBLAS_OP_N,
-                                                 N, M, K, &alpha, B, trans_b ? K : N, stride_b, A, trans_a ? M : K, stride_a, &beta,
-                                                 C, N, stride_c, batch));
+    cudaDataType_t factor = precision == AMMPL_PRECISION_BF16 ? CUDA_R_16BF : CUDA_R_32F;
+    cublasComputeType_t compute = precision == AMMPL_PRECISION_TF32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+    CUBLAS(s->host, cublasGemmStridedBatchedEx_64(s->blas, trans_b ? CUBLAS_OP_T : CUBLAS_OP_N, trans_a ? CUBLAS_OP_T : CUBLAS_OP_N,
+                                                  N, M, K, &alpha, B, factor, trans_b ? K : N, stride_b, A, factor, trans_a ? M : K,
+                                                  stride_a, &beta, C, CUDA_R_32F, N, stride_c, batch, compute, CUBLAS_GEMM_DEFAULT));
     return AMMPL_OK;
 }
 
@@ -56,7 +58,7 @@ int32_t ammpl_cuda_gemm(ammpl_stream *s, int64_t batch, int64_t M, int64_t N, in
     if (batch * M * N == 0)
         return AMMPL_OK;
     if (K > 0)
-        return multiply(s, batch, M, N, K, alpha, A, trans_a != 0, stride_a, B, trans_b != 0, stride_b, beta, C, stride_c);
+        return multiply(s, AMMPL_PRECISION_F32, batch, M, N, K, alpha, A, trans_a != 0, stride_a, B, trans_b != 0, stride_b, beta, C, stride_c);
     LAUNCH(s, scale_rows_kernel, blocks_for(batch * M * N), THREADS, C, M * N, stride_c, batch * M * N, beta);
     return AMMPL_OK;
 }

@@ -54,6 +54,7 @@ int32_t take_scratch(ammpl_stream *s, size_t bytes, float **out)
         void *bigger;
         TRY(ammpl_cuda_alloc(s, size, &bigger));
         ammpl_cuda_release(s, s->scratch);
+        graph_forget(s);
         s->scratch = (float *)bigger;
         s->scratch_bytes = size;
     }
@@ -133,6 +134,25 @@ int32_t ammpl_cuda_sync(ammpl_stream *s)
 {
     device_guard guard(s->device);
     return wait(s);
+}
+
+int32_t ammpl_cuda_elapsed(ammpl_stream *s, double *seconds)
+{
+    REQUIRE(s, seconds, "elapsed: seconds is NULL");
+    *seconds = 0;
+    device_guard guard(s->device);
+    int now = s->next_asked;
+    bool first = !s->asked[1 - now];
+    if (!s->asked[now])
+        CUDA(s->host, cudaEventCreateWithFlags(&s->asked[now], cudaEventDefault));
+    CUDA(s->host, cudaEventRecord(s->asked[now], s->queue));
+    TRY(wait(s));
+    float milliseconds = 0;
+    if (!first)
+        CUDA(s->host, cudaEventElapsedTime(&milliseconds, s->asked[1 - now], s->asked[now]));
+    *seconds = 1e-3 * (double)milliseconds;
+    s->next_asked = 1 - now;
+    return AMMPL_OK;
 }
 
 int32_t ammpl_cuda_copy(ammpl_stream *s, void *dst, const void *src, size_t bytes)

@@ -22,14 +22,20 @@ __device__ __forceinline__ int64_t column_step(void)
     return (int64_t)gridDim.y * THREADS;
 }
 
-/* dst[i] = or += src[si[i]]: a warp per row. */
+/* dst[i] = or += src[si[i]]: a warp per row.  A lane reads four numbers before it writes one, so that enough is on the way. */
 static __global__ void rows_kernel(float *dst, const float *src, const int32_t *si, int64_t n, int64_t D, int32_t add)
 {
     for (int64_t i = first_row(); i < n; i += row_step()) {
         const float *from = src + (si ? si[i] : i) * D;
         float *to = dst + i * D;
-        for (int64_t c = lane_index(); c < D; c += WARP)
-            to[c] = add ? to[c] + from[c] : from[c];
+        for (int64_t c = lane_index(); c < D; c += 4 * WARP) {
+            float x[4];
+            UNROLL for (int k = 0; k < 4; k++)
+                x[k] = c + k * WARP < D ? from[c + k * WARP] : 0;
+            UNROLL for (int k = 0; k < 4; k++)
+                if (c + k * WARP < D)
+                    to[c + k * WARP] = add ? to[c + k * WARP] + x[k] : x[k];
+        }
     }
 }
 

@@ -9,19 +9,20 @@
 
 static struct {
     const char *architecture, *only, *steps, *kernels, *write, *export;
-    int classes, batch, repeats, json, half, openblas;
-} opt = {.architecture = "ViT-B/16", .only = "machine,gemm,towers,steps,loading,pictures", .repeats = 5};
+    int classes, batch, repeats, json, half, openblas, yardstick;
+} opt = {.architecture = "ViT-B/16", .only = "machine,kernels,gemm,towers,steps,loading,pictures", .repeats = 5, .yardstick = 4096};
 
 static const struct flag flags[] = {
-    {"architecture", FLAG_TEXT, &opt.architecture, "NAME", "without --model: random weights of ViT-B/32, ViT-B/16 or ViT-L/14 (ViT-B/16)"},
+    {"architecture", FLAG_TEXT, &opt.architecture, "NAME", "without --model: random weights of ViT-B/32, ViT-B/16, ViT-B/16-336 or ViT-L/14 (ViT-B/16)"},
     {"f16", FLAG_SWITCH, &opt.half, NULL, "the random weights' file in F16"},
-    {"only", FLAG_TEXT, &opt.only, "\"a,b\"", "some of machine, gemm, towers, steps, loading, pictures"},
-    {"steps", FLAG_TEXT, &opt.steps, "NAME", "training steps whose names begin so (coop, ammpl-class, ...)"},
+    {"only", FLAG_TEXT, &opt.only, "\"a,b\"", "some of machine, kernels (of a device), gemm, towers, steps, loading, pictures"},
+    {"steps", FLAG_TEXT, &opt.steps, "NAME", "training steps whose names begin so (coop, ammpl-class, ...), separated by commas"},
     {"classes", FLAG_COUNT, &opt.classes, "N", "classes of a step and texts of the tower; 0 = each step's own, 100 texts (0)"},
     {"batch", FLAG_COUNT, &opt.batch, "N", "images of a step and of the tower; 0 = each step's own, 8 images (0)"},
     {"repeats", FLAG_COUNT, &opt.repeats, "N", "medians of so many runs (5)"},
     {"kernels", FLAG_TEXT, &opt.kernels, "NAME", "other kernels than the best: SSE2, AVX2+FMA, AVX-512, NEON"},
     {"compare-openblas", FLAG_SWITCH, &opt.openblas, NULL, "products also through OpenBLAS, where it was built in"},
+    {"yardstick", FLAG_COUNT, &opt.yardstick, "N", "on a device: products of N x N x N, and copies of 16 N x N floats, are the yardsticks (4096)"},
     {"write-model", FLAG_TEXT, &opt.write, "FOLDER", "write the random weights there, keep them, and measure nothing"},
     {"export", FLAG_TEXT, &opt.export, "FOLDER", "each step's prompt as it was before, for tests/reference/bench_torch.py"},
     {"json", FLAG_SWITCH, &opt.json, NULL, "one JSON object a line instead of a table"},
@@ -46,6 +47,14 @@ static bool wants(const char *part)
     bool found = list_find(&parts, part) < parts.count;
     list_free(&parts);
     return found;
+}
+
+/* What a device is measured by. */
+static bool open_yardsticks(struct bench *b, struct inside_work *copy, struct inside_work *product)
+{
+    int64_t n = opt.yardstick;
+    return app_check(b->app, inside_kernel(b->app->context, 0, 16 * n, n, copy)) &&
+           app_check(b->app, inside_linear(b->app->context, n, n, n, 0, product));
 }
 
 /* Clock, peaks, bandwidth, micro-kernel.  A peak loop that does not fill the multiply-add units is no yardstick: then the bench
@@ -83,9 +92,24 @@ static bool machine(struct bench *b)
     return true;
 }
 
+/* Rates of a device's yardsticks. */
+static bool device(struct bench *b)
+{
+    struct figure f;
+    struct inside_work copy, product;
+    if (!open_yardsticks(b, &copy, &product) || !bench_measure_inside(b, &copy, &f))
+        return false;
+    bench_show_number(b, "device", "copy of memory, read and written", f.cost.bytes / f.seconds * 1e-9, "GB/s");
+    if (!bench_measure_inside(b, &product, &f))
+        return false;
+    bench_show_number(b, "device", "large product", f.cost.flop / f.seconds * 1e-9, "GFLOP/s");
+    return true;
+}
+
 static bool measure(struct bench *b)
 {
-    return (!wants("machine") || machine(b)) && (!wants("loading") || bench_loading(b, b->app->model_path)) &&
+    return (!wants("machine") || (b->device ? device(b) : machine(b))) && (!wants("kernels") || !b->device || bench_kernels(b)) &&
+           (!wants("loading") || bench_loading(b, b->app->model_path)) &&
            (!wants("pictures") || bench_pictures(b)) && (!wants("gemm") || bench_gemm(b, opt.openblas)) &&
            (!wants("towers") || bench_towers(b, opt.batch > 0 ? opt.batch : 8, opt.classes > 0 ? opt.classes : 100)) &&
            (!wants("steps") || bench_steps(b, opt.steps, opt.classes, opt.batch, opt.export));
@@ -118,17 +142,26 @@ static bool run(struct app *app)
     bool own = app->model_path == NULL;
     struct bench b = {.app = app, .threads = app->threads > 0 ? app->threads : (int)sysconf(_SC_NPROCESSORS_ONLN),
                       .repeats = opt.repeats > 0 ? opt.repeats : 1, .json = opt.json};
-    bool ok = !own || (make_model(app, folder) && (app->model_path = folder) != NULL);
+    const ammpl_device *d = app_device(app); /* before the model is written */
+    b.device = d != NULL && strcmp(ammpl_device_name(d), "cpu") != 0;
+    inside_use_device(d);
+    bool ok = d != NULL && (!own || (make_model(app, folder) && (app->model_path = folder) != NULL));
     if (ok && own) /* random weights have no config that says so */
         ok = app_check(app, ammpl_config_set_text(app->config, "activation", "quick_gelu"));
     ok = ok && app_load_model(app);
-    app_ready(app);
-    ok = ok && app_check(app, inside_micro_kernel(app->context, &b.micro)) && measure(&b);
+    if (ok) {
+        inside_use_precision_of(app->model);
+        app_ready(app);
+    }
+    ok = ok && (b.device ? open_yardsticks(&b, &b.copy, &b.micro) : app_check(app, inside_micro_kernel(app->context, &b.micro))) &&
+         measure(&b);
     if (ok)
         bench_show_number(&b, "memory", "most of this process (VmHWM)", bench_peak_memory(), "MiB");
     if (b.micro.close != NULL)
         b.micro.close(&b.micro);
-    if (own)
+    if (b.copy.close != NULL)
+        b.copy.close(&b.copy);
+    if (folder[0] != '\0')
         remove_model(folder);
     return ok;
 }
@@ -141,9 +174,11 @@ static bool check_usage(struct app *app, const struct list *operands)
     if (operands->count > 0)
         return app_usage(app, "%s: no such thing", operands->item[0]);
     if (bench_architecture(known) == NULL)
-        return app_usage(app, "--architecture %s: ViT-B/32, ViT-B/16 or ViT-L/14", opt.architecture);
-    if (strcmp(app->backend, "cpu") != 0)
-        return app_usage(app, "--backend %s: ammpl-bench looks inside the CPU's", app->backend);
+        return app_usage(app, "--architecture %s: ViT-B/32, ViT-B/16, ViT-B/16-336 or ViT-L/14", opt.architecture);
+    if (strcmp(app->backend, "cpu") != 0 && (opt.kernels != NULL || opt.openblas))
+        return app_usage(app, "--backend %s: --kernels and --compare-openblas are the CPU's", app->backend);
+    if (opt.yardstick < 1)
+        return app_usage(app, "--yardstick %d: at least 1", opt.yardstick);
     if (inside_use_kernels(opt.kernels) != 0)
         return app_usage(app, "--kernels %s: this processor has none of that name", opt.kernels);
     return true;

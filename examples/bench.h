@@ -23,7 +23,7 @@ double bench_bandwidth(int threads);
 
 /* ---- bench_model.c: a random CLIP of a known size as a file ---- */
 
-/* "ViT-B/32", "ViT-B/16", "ViT-L/14"; NULL behind the last. */
+/* "ViT-B/32", "ViT-B/16", "ViT-B/16-336", "ViT-L/14"; NULL behind the last. */
 const char *bench_architecture(size_t i);
 /* model.safetensors and merges.txt in a folder that exists; half: in F16.  0, or errno. */
 int bench_write_model(const char *architecture, const char *folder, bool half);
@@ -33,19 +33,24 @@ int bench_write_model(const char *architecture, const char *folder, bool half);
 struct bench {
     struct app *app;
     int threads, repeats, json;
-    struct inside_work micro;          /* the yardstick beside the peak */
+    bool device;              /* not the CPU: its own clock counts, and copies are a yardstick */
+    struct inside_work micro; /* the yardstick beside the peak: the micro-kernel; on a device a large product */
+    struct inside_work copy;  /* on a device */
 };
 
 /* Medians over the repeats. */
 struct figure {
-    double seconds, flop;
-    double of_peak, of_kernel; /* shares of what the machine's peak and the micro-kernel reached at the same time; 0: no flop */
+    double seconds;
+    struct inside_cost cost;
+    /* Shares of what the machine's peak (on a device: a copy of memory) and the micro-kernel (a large product) reached at the same
+     * time; 0: there are no such costs. */
+    double of_peak, of_kernel;
 };
 
-/* fn does the work once, and says how many floating point operations that took (0: it does not matter). */
-typedef ammpl_status (*bench_fn)(void *arg, double *flop);
-/* Runs fn once to warm up, then `repeats` times between yardsticks. */
-bool bench_measure(struct bench *b, bench_fn fn, void *arg, struct figure *out);
+/* fn does the work once, and says what it cost (0: it does not matter). */
+typedef ammpl_status (*bench_fn)(void *arg, struct inside_cost *cost);
+/* Runs fn once to warm up, then `repeats` times between yardsticks.  stream: what it runs on; NULL: on the host. */
+bool bench_measure(struct bench *b, bench_fn fn, void *arg, struct ammpl_stream *stream, struct figure *out);
 /* The same for work inside, which is closed then. */
 bool bench_measure_inside(struct bench *b, struct inside_work *w, struct figure *out);
 /* A line of the table, or a JSON object: items (images, classes, ...) per second where `unit` is given. */
@@ -56,10 +61,11 @@ void bench_show_number(struct bench *b, const char *group, const char *name, dou
 double bench_peak_memory(void);
 
 /* ---- bench_work.c: what is measured ---- */
+bool bench_kernels(struct bench *b); /* of a device */
 bool bench_gemm(struct bench *b, bool openblas);
 bool bench_towers(struct bench *b, int batch, int classes);
-/* The step called `only`, or those called `only`-something (NULL: all); classes, batch 0: each step's own.  Their initial prompts go into a
- * folder (NULL: nowhere). */
+/* The steps called as one of "only,only", or where there is none of that name, that-something (NULL: all); classes, batch 0: each
+ * step's own.  Their initial prompts go into a folder (NULL: nowhere). */
 bool bench_steps(struct bench *b, const char *only, int classes, int batch, const char *folder);
 bool bench_loading(struct bench *b, const char *folder);
 bool bench_pictures(struct bench *b);

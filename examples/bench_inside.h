@@ -6,13 +6,27 @@
 
 #include <ammpl/ammpl.h>
 
+struct inside_cost {
+    double flop;  /* 2 per multiply-add of products */
+    double bytes; /* that the ops move at least, each array once */
+};
+
 /* One thing that can be done again and again. */
 struct inside_work {
     ammpl_status (*run)(struct inside_work *w);
     void (*close)(struct inside_work *w);
     void *state;
-    double flop; /* of one run: 2 per multiply-add of products, counted in the ops; 0 until it has run once */
+    struct ammpl_stream *stream; /* what it runs on */
+    struct inside_cost cost;     /* of one run, counted in the ops; 0 until it has run once */
 };
+
+/* Everything runs on this device from now on (at first: on the CPU). */
+void inside_use_device(const ammpl_device *d);
+/* Products of arrays are rounded as the model's. */
+void inside_use_precision_of(const ammpl_model *m);
+/* Waits; the seconds that the device took since it was last asked. */
+ammpl_status inside_elapsed(struct ammpl_stream *s, double *seconds);
+struct ammpl_stream *inside_stream(ammpl_session *s);
 
 /* "AVX-512", and the floats of its vectors. */
 const char *inside_kernels(int *width);
@@ -28,12 +42,15 @@ ammpl_status inside_openblas(ammpl_context *ctx, int64_t T, int64_t N, int64_t K
 /* Attention over B sequences of L rows, causal or not. */
 ammpl_status inside_attention(ammpl_context *ctx, int64_t B, int64_t L, int64_t D, int64_t H, int causal, int backward,
                               struct inside_work *w);
+/* Ops that memory binds, on T rows of D; NULL behind the last. */
+const char *inside_kernel_name(size_t i);
+ammpl_status inside_kernel(ammpl_context *ctx, size_t i, int64_t T, int64_t D, struct inside_work *w);
 /* B random pictures through the image tower, or B texts of L random tokens through the text tower. */
 ammpl_status inside_image_tower(const ammpl_model *m, int64_t B, int backward, struct inside_work *w);
 ammpl_status inside_text_tower(const ammpl_model *m, int64_t B, int64_t L, int backward, struct inside_work *w);
 
 /* Counts what a session executes from now on; and since the last time it was asked. */
 void inside_count(ammpl_session *s);
-double inside_counted(void);
+struct inside_cost inside_counted(void);
 
 #endif

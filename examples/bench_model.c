@@ -12,7 +12,8 @@ struct sizes {
     int width, layers, patch, grid, text_width, embed;
 };
 static const struct sizes all_sizes[] = {
-    {"ViT-B/32", 768, 12, 32, 7, 512, 512}, {"ViT-B/16", 768, 12, 16, 14, 512, 512}, {"ViT-L/14", 1024, 24, 14, 16, 768, 768}};
+    {"ViT-B/32", 768, 12, 32, 7, 512, 512}, {"ViT-B/16", 768, 12, 16, 14, 512, 512}, {"ViT-B/16-336", 768, 12, 16, 21, 512, 512},
+    {"ViT-L/14", 1024, 24, 14, 16, 768, 768}};
 enum { SIZES = sizeof all_sizes / sizeof all_sizes[0], TEXT_LAYERS = 12, CONTEXT = 77, VOCAB = 49408 };
 
 const char *bench_architecture(size_t i)

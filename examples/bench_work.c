@@ -6,6 +6,23 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/list.h"
+
+/* ---- kernels that a device's memory binds ---- */
+
+bool bench_kernels(struct bench *b)
+{
+    int64_t grid = app_model_int(b->app, AMMPL_QUERY_GRID), W = app_model_int(b->app, AMMPL_QUERY_IMAGE_WIDTH);
+    for (size_t i = 0; inside_kernel_name(i) != NULL; i++) {
+        struct inside_work w;
+        struct figure f;
+        if (!app_check(b->app, inside_kernel(b->app->context, i, 32 * (grid * grid + 1), W, &w)) || !bench_measure_inside(b, &w, &f))
+            return false;
+        bench_show(b, "kernel", inside_kernel_name(i), &f, 0, NULL);
+    }
+    return true;
+}
+
 /* ---- products at the towers' shapes ---- */
 
 static bool gemm(struct bench *b, int64_t T, int64_t N, int64_t K, int backward, bool openblas)
@@ -84,6 +101,7 @@ static const struct step steps[] = {
     {"ivlp-10", "ivlp", 4, 10, false, {NULL}},
     {"ivlp-100", "ivlp", 4, 100, false, {NULL}},
     {"dpt", "dpt", 4, 10, false, {NULL}},
+    {"vp", "vp", 4, 10, false, {NULL}},
     {"vpt", "vpt", 4, 10, false, {NULL}},
     {"ammpl-shared", "ammpl", 1, 10, false, {"scope", "shared", NULL}},
     {"ammpl-class", "ammpl", 1, 10, false, {"scope", "class", NULL}},
@@ -123,7 +141,7 @@ struct running_step {
     int count;
 };
 
-static ammpl_status run_step(void *arg, double *flop)
+static ammpl_status run_step(void *arg, struct inside_cost *cost)
 {
     struct running_step *r = arg;
     inside_counted();
@@ -134,7 +152,7 @@ static ammpl_status run_step(void *arg, double *flop)
         status = ammpl_optimizer_step(r->optimizer);
     if (r->count++ == 0)
         r->first_loss = r->loss;
-    *flop = inside_counted();
+    *cost = inside_counted();
     r->batch.step++;
     return status;
 }
@@ -194,7 +212,7 @@ static bool measure_step(struct bench *b, const struct step *s, int classes, int
     classes = classes > 0 ? classes : s->classes;
     batch = batch > 0 ? batch : s->batch;
     bool ok = app_check(b->app, ammpl_config_create(b->app->context, &cfg)) && open_step(&r, s, classes, batch, cfg) &&
-              export(b, s, r.prompt, folder) && bench_measure(b, run_step, &r, &f);
+              export(b, s, r.prompt, folder) && bench_measure(b, run_step, &r, inside_stream(r.session), &f);
     if (ok) {
         snprintf(name, sizeof name, "%s, %d classes, batch %d", s->name, classes, batch);
         bench_show(b, "step", name, &f, batch, "images/s");
@@ -211,20 +229,33 @@ static bool measure_step(struct bench *b, const struct step *s, int classes, int
     return ok;
 }
 
+static bool is_asked(const char *name, const struct list *only)
+{
+    for (size_t i = 0; i < only->count; i++) {
+        size_t n = strlen(only->item[i]);
+        bool exact = false;
+        for (size_t k = 0; k < sizeof steps / sizeof steps[0]; k++)
+            exact = exact || strcmp(steps[k].name, only->item[i]) == 0;
+        if (strncmp(name, only->item[i], n) == 0 && name[n] == (exact ? '\0' : '-'))
+            return true;
+    }
+    return only->count == 0;
+}
+
 bool bench_steps(struct bench *b, const char *only, int classes, int batch, const char *folder)
 {
-    size_t found = 0, n = only != NULL ? strlen(only) : 0;
-    bool exact = false;
-    for (size_t i = 0; n > 0 && i < sizeof steps / sizeof steps[0]; i++)
-        exact = exact || strcmp(steps[i].name, only) == 0;
-    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
-        if (n > 0 && (strncmp(steps[i].name, only, n) != 0 || steps[i].name[n] != (exact ? '\0' : '-')))
-            continue;
-        found++;
-        if (!measure_step(b, &steps[i], classes, batch, folder))
-            return false;
-    }
-    return found > 0 || app_usage(b->app, "--steps %s: no step has such a name", only);
+    size_t found = 0;
+    struct list names = {NULL, 0, 0};
+    bool ok = true;
+    if (only != NULL)
+        list_split(&names, only);
+    for (size_t i = 0; ok && i < sizeof steps / sizeof steps[0]; i++)
+        if (is_asked(steps[i].name, &names)) {
+            found++;
+            ok = measure_step(b, &steps[i], classes, batch, folder);
+        }
+    list_free(&names);
+    return ok && (found > 0 || app_usage(b->app, "--steps %s: no step has such a name", only));
 }
 
 /* ---- loading ---- */
@@ -235,10 +266,10 @@ struct loading {
 };
 
 /* What any program must do at least: read the file into memory of its own. */
-static ammpl_status run_read(void *arg, double *flop)
+static ammpl_status run_read(void *arg, struct inside_cost *cost)
 {
     struct loading *l = arg;
-    *flop = 0;
+    (void)cost;
     int file = open(l->path, O_RDONLY);
     off_t size = file < 0 ? -1 : lseek(file, 0, SEEK_END);
     char *data = size > 0 ? malloc((size_t)size) : NULL;
@@ -255,11 +286,11 @@ static ammpl_status run_read(void *arg, double *flop)
     return size > 0 && at == size ? AMMPL_OK : AMMPL_E_IO;
 }
 
-static ammpl_status run_load(void *arg, double *flop)
+static ammpl_status run_load(void *arg, struct inside_cost *cost)
 {
     struct loading *l = arg;
     ammpl_model *m = NULL;
-    *flop = 0;
+    (void)cost;
     ammpl_status status = ammpl_model_load_file(l->b->app->context, NULL, l->path, l->b->app->config, &m);
     ammpl_model_destroy(m);
     return status;
@@ -274,7 +305,7 @@ bool bench_loading(struct bench *b, const char *path)
     snprintf(l.path, sizeof l.path, file ? "%s" : "%s/model.safetensors", path);
     if (access(l.path, R_OK) != 0)
         return true; /* another name, or in parts */
-    if (!bench_measure(b, run_read, &l, &read) || !bench_measure(b, run_load, &l, &load))
+    if (!bench_measure(b, run_read, &l, NULL, &read) || !bench_measure(b, run_load, &l, NULL, &load))
         return false;
     bench_show(b, "loading", "read() of the file alone", &read, 0, NULL);
     bench_show(b, "loading", "model", &load, 0, NULL);
@@ -292,17 +323,17 @@ struct pictures {
     uint32_t step;
 };
 
-static ammpl_status run_preprocess(void *arg, double *flop)
+static ammpl_status run_preprocess(void *arg, struct inside_cost *cost)
 {
     struct pictures *p = arg;
-    *flop = 0;
+    (void)cost;
     return ammpl_model_preprocess(p->b->app->model, p->image, p->pixels, p->cap);
 }
 
-static ammpl_status run_augment(void *arg, double *flop)
+static ammpl_status run_augment(void *arg, struct inside_cost *cost)
 {
     struct pictures *p = arg;
-    *flop = 0;
+    (void)cost;
     return ammpl_model_augment(p->b->app->model, p->image, 1, 1, p->step++, p->pixels, p->cap);
 }
 
@@ -316,9 +347,9 @@ bool bench_pictures(struct bench *b)
         rgb[i] = (uint8_t)(i * 7 + i / 1500 * 13);
     struct figure f;
     bool ok = app_check(b->app, ammpl_image_from_pixels(b->app->context, rgb, WIDTH, HEIGHT, 0, &p.image));
-    if (ok && (ok = bench_measure(b, run_preprocess, &p, &f)))
+    if (ok && (ok = bench_measure(b, run_preprocess, &p, NULL, &f)))
         bench_show(b, "pictures", "preprocess 500 x 375", &f, 1, "images/s");
-    if (ok && (ok = bench_measure(b, run_augment, &p, &f)))
+    if (ok && (ok = bench_measure(b, run_augment, &p, NULL, &f)))
         bench_show(b, "pictures", "random crop and flip of 500 x 375", &f, 1, "images/s");
     ammpl_image_destroy(p.image);
     free(rgb);

@@ -127,7 +127,7 @@ bool confusion_make(const struct record *record, size_t count, const char *proto
         record_row_name(r, name, sizeof name);
         size_t n = record_list_length(r, "classes");
         if (!is_in(r, protocol, dataset, split) || strcmp(name, row) != 0 || (r->shots != 0 && r->shots != shots) || n == 0 ||
-            (seeds > 0 && n != out->classes.count))
+            (seeds > 0 && n != out->classes.count) || json_object_get(r->json, "confused") == NULL) /* left out of results that are published */
             continue;
         for (size_t k = 0; seeds == 0 && k < n; k++) {
             const char *text = json_string_value(json_array_get(json_object_get(r->json, "classes"), k));

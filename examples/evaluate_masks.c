@@ -128,6 +128,10 @@ static bool call_mask(const struct app *app, const glob_t *steps, const char *ou
     add(&arguments, app->model_path);
     add(&arguments, "--backend");
     add(&arguments, app->backend);
+    if (app->backend_dir != NULL) {
+        add(&arguments, "--backend-dir");
+        add(&arguments, app->backend_dir);
+    }
     if (ammpl_config_get_string(app->config, AMMPL_OPT_VOCAB, &vocab) >= 0 && vocab[0] != '\0') {
         add(&arguments, "--vocab");
         add(&arguments, vocab);

@@ -97,6 +97,22 @@ ammpl_status ammpl_session_predict(ammpl_session *s, const ammpl_prompt *p, cons
     return ammpli_leave(context(s), ammpli_session_predict(s, p, pixels, n, logits));
 }
 
+ammpl_status ammpl_session_plan(ammpl_session *s, const ammpl_prompt *p, size_t n, int32_t call, uint64_t *bytes)
+{
+    ENTER();
+    CLEAR(bytes);
+    PASS(context(s), check_pair(__func__, s, p));
+    NEED(context(s), bytes);
+    CHECK(context(s), n > 0 && n <= INT32_MAX, n ? AMMPL_E_RANGE : AMMPL_E_ARGUMENT, "%s: n is %zu: 1 to %d images", __func__, n,
+          INT32_MAX);
+    CHECK(context(s), call >= AMMPL_PLAN_PREDICT && call <= AMMPL_PLAN_ACCUMULATE_FEATURES, AMMPL_E_RANGE,
+          "%s: call is %d, none of AMMPL_PLAN_*", __func__, (int)call);
+    ammpli_session_plan plan;
+    PASS(context(s), ammpli_session_plan_of(s, p, call, (int64_t)n, &plan));
+    *bytes = (uint64_t)plan.total;
+    return AMMPL_OK;
+}
+
 /* ---- gradients ---- */
 
 static ammpl_status check_batch(const ammpl_batch *b)

@@ -1,13 +1,16 @@
 #!/bin/sh
 # The towers, the methods' goldens, trajectories and resumed runs on a device's plug-in: the programs that run on the CPU, too.
 #
-#   device.sh BUILD [PLUGIN]     default: the emulated device of the build (tests/cuda_emu)
+#   device.sh [--short] BUILD [PLUGIN]     default: the emulated device of the build (tests/cuda_emu)
 #   device.sh build build/cuda/libammpl-cuda.so
 #
 # On the emulated device the towers run under each of its three policies with every access judged, the rest with every access of
-# a kernel made and none judged, which is ten times as fast; the ops have a program of their own (test_device_ops).  Each program
-# prints how many kernels and launches it saw, and fails when there were none.  Without a device all of them say SKIP.
-# The last line is as that of tests/run.sh.
+# a kernel made and none judged, which is ten times as fast; the ops have a program of their own (test_device_ops).  --short, for
+# .ci/run: the towers under one policy, every variant's 12 steps of training, runs resumed at every step.  Left out are then single
+# steps, passes in parts, and what else trainer and exact hold.  Each program prints how many kernels and launches it saw, and fails
+# when there were none.  Without a device all of them say SKIP.  The last line is as that of tests/run.sh.
+short=
+[ "$1" = --short ] && short=yes && shift
 build=$(cd "$1" && pwd) || exit 1
 plugin=${2:-$build/tests/cuda_emu/libammpl-cuda.so}
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -20,21 +23,33 @@ export AMMPL_TEST_BACKEND CK_TIMEOUT_MULTIPLIER
 
 : > "$log/none"
 set -- "$log/none"
-run() { # run NAME PROGRAM: adds what count.py wants to $list
-    timeout 2400 "$build/tests/test_$2" > "$log/$1" 2>&1
-    status=$?
-    grep '^# ' "$log/$1" | sed "s/^# /$1: /"
-    list="$list $1 $log/$1 $status"
-}
 list=
+start() { # start NAME PROGRAM [CASES]: in the background
+    (
+        [ "$3" ] && export CK_RUN_CASE="$3"
+        timeout 2400 "$build/tests/test_$2" > "$log/$1" 2>&1
+        echo $? > "$log/$1.status"
+    ) &
+    list="$list $1"
+}
 for AMMPL_TEST_SEED in 0 1 2; do
     export AMMPL_TEST_SEED
-    run "towers-seed-$AMMPL_TEST_SEED" towers
+    [ "$short" ] && [ "$AMMPL_TEST_SEED" -ne 2 ] || start "towers-seed-$AMMPL_TEST_SEED" towers
 done
 AMMPL_TEST_UNJUDGED=1 AMMPL_TEST_SEED=1
 export AMMPL_TEST_UNJUDGED AMMPL_TEST_SEED
-for program in methods ammpl trainer exact; do
-    run "$program" "$program"
+if [ "$short" ]; then
+    start methods methods training
+    start ammpl ammpl training
+    start trainer trainer resumed
+else
+    for program in methods ammpl trainer exact; do
+        start "$program" "$program"
+    done
+fi
+wait
+for name in $list; do # what count.py wants
+    grep '^# ' "$log/$name" | sed "s/^# /$name: /"
+    set -- "$@" "$name" "$log/$name" "$(cat "$log/$name.status")"
 done
-# shellcheck disable=SC2086  # names without blanks
-exec python3 "$root/tests/count.py" "$@" $list
+python3 "$root/tests/count.py" "$@"

@@ -11,23 +11,30 @@
 
 #include "cuda_emu/control.h"
 
-static const char *turn(const char *folder, const char *name)
+static const char *turn(const char *folder, const char *part, const char *name)
 {
     static char buffer[4][1024];
     static int next;
     char *b = buffer[next++ % 4];
-    snprintf(b, sizeof buffer[0], "%s/%s", folder, name);
+    snprintf(b, sizeof buffer[0], "%s%s/%s", folder, part, name);
     return b;
+}
+
+/* The source tree: where it was built, or where somebody carried it. */
+static const char *source_tree(void)
+{
+    const char *root = getenv("AMMPL_TEST_ROOT");
+    return root ? root : TEST_ROOT;
 }
 
 const char *test_golden(const char *name)
 {
-    return turn(TEST_ROOT "/tests/golden", name);
+    return turn(source_tree(), "/tests/golden", name);
 }
 
 const char *test_shared(const char *name)
 {
-    const char *path = turn(TEST_ROOT "/../shared", name);
+    const char *path = turn(source_tree(), "/../shared", name);
     struct stat st;
     return stat(path, &st) == 0 ? path : NULL;
 }
@@ -53,7 +60,7 @@ const char *test_temp(const char *name)
         temp_owner = getpid();
         atexit(remove_temp);
     }
-    return turn(temp_folder, name);
+    return turn(temp_folder, "", name);
 }
 
 ammpl_context *test_context(void)
@@ -66,6 +73,7 @@ ammpl_context *test_context(void)
 /* ---- a device other than the CPU ---- */
 
 static const char *plugin; /* NULL: the CPU */
+static bool one_process;
 static cuda_emu_counted_fn counted;
 
 const ammpl_device *test_device(ammpl_context *ctx)
@@ -74,6 +82,26 @@ const ammpl_device *test_device(ammpl_context *ctx)
         return &ctx->device[0];
     ck_ok(ammpli_backend_load(ctx, plugin));
     return &ctx->device[1];
+}
+
+double test_rounding(void)
+{
+    return plugin ? 1e-4 : 0;
+}
+
+void test_same(const char *what, const float *a, const float *b, int64_t n, double floor)
+{
+    if (plugin) {
+        double d = test_difference(a, b, n, floor);
+        ck_assert_msg(d <= test_rounding(), "%s differs by %.3g", what, d);
+    } else {
+        ck_assert_msg(memcmp(a, b, (size_t)n * sizeof *a) == 0, "%s differs by %.3g", what, test_difference(a, b, n, floor));
+    }
+}
+
+void test_in_one_process(void)
+{
+    one_process = true;
 }
 
 /* Loads it once before the cases fork, so that an emulated device counts in one place.  False: it cannot be used here. */
@@ -95,6 +123,8 @@ static bool open_plugin(void)
     memcpy(&configure, &symbol, sizeof configure);
     if (configure)
         configure(seed ? strtoull(seed, NULL, 10) : 0, (size_t)1 << 30, 1);
+    else
+        test_in_one_process();
     symbol = dlsym(module, "cuda_emu_judge");
     cuda_emu_judge_fn judge;
     memcpy(&judge, &symbol, sizeof judge);
@@ -156,6 +186,8 @@ int test_main(Suite *suite)
         return EXIT_SUCCESS;
     SRunner *runner = srunner_create(suite);
     srunner_set_tap(runner, "-");
+    if (one_process)
+        srunner_set_fork_status(runner, CK_NOFORK);
     srunner_run_all(runner, CK_SILENT);
     int failed = srunner_ntests_failed(runner), run = srunner_ntests_run(runner);
     srunner_free(runner);

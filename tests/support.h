@@ -11,7 +11,10 @@
 int test_main(Suite *suite);
 /* Reports a case that cannot run here, with a sentence that says why: instead of adding it to the suite. */
 void test_skip(const char *name, const char *why);
-/* tests/golden/NAME of the source tree / ../shared/NAME, or NULL where that does not exist.  Static buffers, 4 in turn. */
+/* A GPU's context does not survive fork: cases run in this process, without limits of time.  Before test_main. */
+void test_in_one_process(void);
+/* tests/golden/NAME of the source tree ($AMMPL_TEST_ROOT where it is not where it was built) / ../shared/NAME, or NULL where that
+ * does not exist.  Static buffers, 4 in turn. */
 const char *test_golden(const char *name);
 const char *test_shared(const char *name);
 /* A fresh file name in a temporary folder of this process, removed at exit. */
@@ -25,6 +28,11 @@ const ammpl_device *test_device(ammpl_context *ctx);
 float *test_tensor(const ammpli_st *st, const char *name, int64_t *count);
 /* |a - b| / max(|b|, floor) over n values, in double. */
 double test_difference(const float *a, const float *b, int64_t n, double floor);
+/* How far, relatively, another number of rows beside it may move a result: 0 on the CPU, where every sum has one order; a rounding
+ * on a device whose library chooses the order by the shape. */
+double test_rounding(void);
+/* Fails the test unless n values agree by that (of `floor`, where their norm is smaller): on the CPU bit for bit. */
+void test_same(const char *what, const float *a, const float *b, int64_t n, double floor);
 /* Fails the test unless the status is `expected` and, where it is an error, the sentence contains `word`. */
 #define ck_status(call, expected, word)                                                                                \
     do {                                                                                                               \

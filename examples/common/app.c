@@ -51,8 +51,7 @@ bool app_open(struct app *app, const struct program *program, int argc, char **a
            app_check(app, ammpl_context_set_threads(app->context, app->threads));
 }
 
-/* The device of --backend, or NULL after a line on standard error.  The CPU is always there, others are looked for. */
-static const ammpl_device *find_device(struct app *app)
+const ammpl_device *app_device(struct app *app)
 {
     const char *const folders[] = {app->backend_dir, NULL}; /* NULL: where they are installed */
     const ammpl_device *device = ammpl_device_find(app->context, app->backend);
@@ -70,7 +69,7 @@ bool app_load_model(struct app *app)
 {
     if (app->model_path == NULL)
         return app_usage(app, "--model is missing");
-    const ammpl_device *device = find_device(app);
+    const ammpl_device *device = app_device(app);
     return device != NULL && app_check(app, ammpl_model_load_file(app->context, device, app->model_path, app->config, &app->model)) &&
            app_check(app, ammpl_session_create(app->model, app->config, &app->session));
 }

@@ -31,6 +31,8 @@ struct app {
 
 /* False: the program is done (--help, --version) or was used wrongly; app->status says which. */
 bool app_open(struct app *app, const struct program *program, int argc, char **argv, struct list *operands);
+/* The device of --backend, or NULL after a line on standard error.  The CPU is always there, others are looked for. */
+const ammpl_device *app_device(struct app *app);
 /* Loads --model on --backend and makes a session on it. */
 bool app_load_model(struct app *app);
 /* What could go wrong at the start has not: the notes so far are shown, later ones at once. */

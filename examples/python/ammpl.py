@@ -440,6 +440,12 @@ class Session(_Handle):
         size = self.model.image_size
         return _floats(pixels, (None, 3, size, size))
 
+    def plan(self, prompt, n, call=PLAN_PREDICT):
+        """Bytes that it will hold at most during PLAN_* of n images."""
+        size = c_uint64()
+        _check(_lib.ammpl_session_plan(self, prompt, n, call, byref(size)))
+        return size.value
+
     def encode_texts(self, texts):
         """Plain CLIP features of length 1, [n, E]."""
         array, n = _strings(texts)

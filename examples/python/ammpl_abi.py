@@ -9,6 +9,7 @@ QUERY_EMBED_WIDTH, QUERY_IMAGE_SIZE, QUERY_PATCH_SIZE, QUERY_GRID, QUERY_CONTEXT
 QUERY_VOCAB_SIZE, QUERY_TEXT_WIDTH, QUERY_TEXT_LAYERS, QUERY_IMAGE_WIDTH, QUERY_IMAGE_LAYERS = 10005, 10010, 10011, 10020, 10021
 QUERY_LOGIT_SCALE, QUERY_ACTIVATION, QUERY_SOURCE = 10030, 10040, 10041
 RECORD_NONE, RECORD_ALL, RECORD_PROMPTS = 0, 1, 2
+PLAN_PREDICT, PLAN_ACCUMULATE, PLAN_ACCUMULATE_FEATURES = 0, 1, 2
 GRADIENT_ROWS, GRADIENT_PREFIX, GRADIENT_PIXELS, GRADIENT_PROMPT = 1, 2, 3, 4
 
 
@@ -89,6 +90,7 @@ FUNCTIONS = {
     "ammpl_session_encode_images": (_STATUS, _P, _P, _P, c_size_t, _P, c_size_t),
     "ammpl_session_encode_classes": (_STATUS, _P, _P, _P, c_size_t),
     "ammpl_session_predict": (_STATUS, _P, _P, _P, c_size_t, _P, c_size_t),
+    "ammpl_session_plan": (_STATUS, _P, _P, c_size_t, c_int32, _P),
     "ammpl_session_evaluate": (_STATUS, _P, _P, _P, _P, ProgressFunction, _P, _P, _P),
     "ammpl_session_accumulate": (_STATUS, _P, _P, _P, _P, _P), "ammpl_session_cancel": (None, _P),
     "ammpl_optimizer_create": (_STATUS, _P, _P, _P), "ammpl_optimizer_destroy": (None, _P), "ammpl_optimizer_step": (_STATUS, _P),

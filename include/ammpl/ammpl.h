@@ -120,6 +120,9 @@ enum {
     AMMPL_OPT_VOCAB = 140,
     AMMPL_OPT_ACTIVATION = 141,
     AMMPL_OPT_TOWERS = 142,
+    AMMPL_OPT_WEIGHTS = 143,
+    AMMPL_OPT_JPEG = 144,
+    AMMPL_OPT_PRECISION = 145,
     AMMPL_OPT_N_CTX = 200,
     AMMPL_OPT_CTX_INIT = 201,
     AMMPL_OPT_POSITION = 202,
@@ -220,6 +223,13 @@ enum {
     AMMPL_GRADIENT_PREFIX = 2, /* text: like prefix [prefix_rows, l], summed over the sequences */
     AMMPL_GRADIENT_PIXELS = 3, /* images: like pixels [n, 3, R, R] */
     AMMPL_GRADIENT_PROMPT = 4  /* like the prompt of insert number `index`, counted from 0 */
+};
+
+/* Calls that ammpl_session_plan counts. */
+enum {
+    AMMPL_PLAN_PREDICT = 0,            /* ammpl_session_predict                             */
+    AMMPL_PLAN_ACCUMULATE = 1,         /* ammpl_session_accumulate of pixels                */
+    AMMPL_PLAN_ACCUMULATE_FEATURES = 2 /* the same of features (ammpl_batch.features)       */
 };
 
 /* ---- small public structs: struct_size first, they grow only at the tail ------------------------------------- */
@@ -334,7 +344,7 @@ typedef int32_t (*ammpl_progress_fn)(void *user, const ammpl_progress *progress)
 
 /* AMMPL_VERSION_NUMBER of the library that runs.  [T] */
 AMMPL_API uint32_t ammpl_version_number(void);
-/* "0.1.0"; static.  [T] */
+/* "0.2.0"; static.  [T] */
 AMMPL_API const char *ammpl_version_string(void);
 /* How it was built, key=value lines (version, compiler, instruction sets); static.  [T] */
 AMMPL_API const char *ammpl_build_info(void);
@@ -429,8 +439,10 @@ AMMPL_API ammpl_status ammpl_method_find(const char *name, ammpl_method *id);   
 /* Loads a CLIP with a ViT image tower from a .safetensors file or a folder that holds one (OpenAI, open_clip and
  * Hugging Face names; F32, F16, BF16; shards).  All sizes come from the tensors' shapes; config.json or
  * open_clip_config.json beside the file supplies activation, eps and heads; the vocabulary is found beside it or given by
- * AMMPL_OPT_VOCAB.  dev NULL = the CPU, cfg NULL = defaults.  Errors: IO, FORMAT, SHAPE (tensors contradict each other),
- * UNSUPPORTED (another architecture, by name), NUMERIC (NaN in a weight, named), MEMORY.  [R] on ctx */
+ * AMMPL_OPT_VOCAB.  AMMPL_OPT_WEIGHTS = f16 keeps matrices and the token table as F16, of an F16 file exactly: results are those,
+ * bit for bit, of a file that holds the rounded numbers.  AMMPL_OPT_PRECISION says what a device may round the factors of the towers'
+ * products to (the CPU: UNSUPPORTED but for f32).  dev NULL = the CPU, cfg NULL = defaults.  Errors: IO, FORMAT, SHAPE (tensors contradict each other),
+ * UNSUPPORTED (another architecture, by name), NUMERIC (NaN in a weight, or one beyond F16 with weights = f16: named), MEMORY.  [R] on ctx */
 AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_model_load_file(ammpl_context *ctx, const ammpl_device *dev, const char *path,
                                                              const ammpl_config *cfg, ammpl_model **out);
 /* The same from memory: the bytes of one .safetensors file, of its vocabulary (merges.txt or bpe_simple_vocab, plain or
@@ -623,8 +635,8 @@ AMMPL_API ammpl_status ammpl_prompt_tensor_describe(const ammpl_prompt *p, size_
 /* Index of the tensor of that name, or -1.  [R] */
 AMMPL_API int32_t ammpl_prompt_tensor_find(const ammpl_prompt *p, const char *name);
 /* Values and gradients of tensor i, all of it: n is its count (else AMMPL_E_SHAPE).  Writing values invalidates what
- * sessions have cached.  AMMPL_E_RANGE: no such tensor; AMMPL_E_NUMERIC: a value is not finite, nothing is written.
- * [R], writes [S] */
+ * sessions have cached.  AMMPL_E_RANGE: no such tensor; AMMPL_E_NUMERIC: a value is not finite, nothing is written
+ * (gradients are taken as they are: ammpl_optimizer_step looks at them).  [R], writes [S] */
 AMMPL_API ammpl_status ammpl_prompt_tensor_read(const ammpl_prompt *p, size_t i, float *dst, size_t cap);
 AMMPL_API ammpl_status ammpl_prompt_tensor_write(ammpl_prompt *p, size_t i, const float *src, size_t n);          /* [S] */
 AMMPL_API ammpl_status ammpl_prompt_gradient_read(const ammpl_prompt *p, size_t i, float *dst, size_t cap);       /* [R] */
@@ -633,11 +645,19 @@ AMMPL_API ammpl_status ammpl_prompt_zero_gradients(ammpl_prompt *p);            
 
 /* ==== 9. sessions: inference and gradients ======================================================================= */
 
-/* Scratch memory for one thread on a model; AMMPL_OPT_MEMORY_LIMIT from cfg bounds what is kept for backward.  [R] on m */
+/* Scratch memory for one thread on a model.  AMMPL_OPT_MEMORY_LIMIT of cfg (0: none) bounds all that it takes, itself included: a
+ * step keeps less for backward and computes it again, with the same bits; a call that does not fit at all is AMMPL_E_MEMORY, and
+ * for predict and accumulate the sentence says what it needs.  [R] on m */
 AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_session_create(const ammpl_model *m, const ammpl_config *cfg,
                                                             ammpl_session **out);
 /* NULL accepted.  [S] */
 AMMPL_API void ammpl_session_destroy(ammpl_session *s);
+/* Bytes that this session, while new, holds at most during call AMMPL_PLAN_* of n images under the prompt: itself, a step's memory
+ * and what it remembers of the prompt; not the model, the prompt or a trainer's pictures.  Found by going through the call without
+ * computing.  AMMPL with drawn masks may take less, where pictures turn out alike.  A call that is repeated takes no more from the
+ * allocator.  Errors: MEMORY (beyond memory_limit), RANGE (no such call), STATE (the method has nothing to learn, or needs pixels).
+ * [S] on s.  Since 0.2.0. */
+AMMPL_API ammpl_status ammpl_session_plan(ammpl_session *s, const ammpl_prompt *p, size_t n, int32_t call, uint64_t *bytes);
 /* Plain CLIP features [CLIP], of length 1: texts as they are (no template), out [n, E].  Errors: RANGE (a text longer
  * than the context), FORMAT (not UTF-8), STATE (no text tower).  [S] */
 AMMPL_API ammpl_status ammpl_session_encode_texts(ammpl_session *s, const char *const *texts, size_t n, float *out,
@@ -800,8 +820,8 @@ AMMPL_API ammpl_status ammpl_tape_gradient(ammpl_tape *t, int32_t what, size_t i
 /* Rows of the token table for ids [n]: out [n, l], without positions.  Errors: RANGE (no such token), STATE (no text tower).
  * [S] */
 AMMPL_API ammpl_status ammpl_session_embed_tokens(ammpl_session *s, const int32_t *ids, size_t n, float *out, size_t cap);
-/* Logits [n, C] = s <x_i/|x_i|, z_c/|z_c|> ([CLIP]) of features x [n, E] and z [C, E] of any length.  AMMPL_E_NUMERIC: one is zero
- * or not finite.  [S] */
+/* Logits [n, C] = s <x_i/|x_i|, z_c/|z_c|> ([CLIP]) of features x [n, E] and z [C, E], of any length from 1e-16 to 1e19.
+ * AMMPL_E_NUMERIC: one is zero, not finite or of another length.  [S] */
 AMMPL_API ammpl_status ammpl_session_similarity(ammpl_session *s, const float *x, size_t n, const float *z, size_t classes,
                                                 float *logits, size_t cap);
 /* The way back, through both normalisations: dlogits [n, C] to dx [n, E] and dz [C, E]; one of them may be NULL.  Errors as

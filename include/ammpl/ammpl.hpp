@@ -27,157 +27,15 @@
 #ifndef AMMPL_AMMPL_HPP
 #define AMMPL_AMMPL_HPP
 
-#include <ammpl/ammpl.h>
-
-#include <cstddef>
-#include <cstdint>
-#include <string>
-#include <type_traits>
-#include <utility>
-#include <vector>
-
-#if !defined(AMMPL_NO_EXCEPTIONS) && !defined(__cpp_exceptions) && !defined(__EXCEPTIONS)
-#define AMMPL_NO_EXCEPTIONS
-#endif
-#ifndef AMMPL_NO_EXCEPTIONS
-#include <exception>
-#include <stdexcept>
-#endif
+#include <ammpl/ammpl_handle.hpp>
 
 namespace ammpl {
 
-/* Two namespaces, so that a program may hold files of both forms. */
 #ifdef AMMPL_NO_EXCEPTIONS
 inline namespace statuses {
-#define AMMPL_CHECKED AMMPL_NODISCARD
-
-/* A value, or the status that says why there is none (ammpl_last_error() has the sentence, until the thread's next call). */
-template <class T> class result {
-public:
-    result(ammpl_status status, T &&value) : status_(status), value_(std::move(value)) {}
-    explicit operator bool() const noexcept { return status_ >= 0; }
-    ammpl_status status() const noexcept { return status_; }
-    T &operator*() noexcept { return value_; } /* empty where there is none */
-    const T &operator*() const noexcept { return value_; }
-    T *operator->() noexcept { return &value_; }
-    const T *operator->() const noexcept { return &value_; }
-
-private:
-    ammpl_status status_;
-    T value_;
-};
 #else
 inline namespace exceptions {
-#define AMMPL_CHECKED
-template <class T> using result = T;
-
-class error : public std::runtime_error {
-public:
-    explicit error(ammpl_status status)
-        : std::runtime_error(*ammpl_last_error() ? ammpl_last_error() : ammpl_status_string(status)), status_(status)
-    {
-    }
-    ammpl_status status() const noexcept { return status_; }
-
-private:
-    ammpl_status status_;
-};
 #endif
-
-namespace detail {
-
-inline ammpl_status pass(ammpl_status status)
-{
-#ifndef AMMPL_NO_EXCEPTIONS
-    if (status < 0)
-        throw error(status);
-#endif
-    return status;
-}
-
-template <class T> result<T> give(ammpl_status status, T value)
-{
-#ifdef AMMPL_NO_EXCEPTIONS
-    return result<T>(status, std::move(value));
-#else
-    pass(status);
-    return value;
-#endif
-}
-
-inline std::vector<const char *> pointers(const std::vector<std::string> &strings)
-{
-    std::vector<const char *> list;
-    for (std::size_t i = 0; i < strings.size(); i++)
-        list.push_back(strings[i].c_str());
-    return list;
-}
-
-/* A C++ callable as an ammpl_progress_fn.  What it throws stops the run and is thrown again behind it. */
-template <class F> struct progress_call {
-    F &fn;
-#ifdef AMMPL_NO_EXCEPTIONS
-    static std::int32_t run(void *user, const ammpl_progress *progress)
-    {
-        return static_cast<progress_call *>(user)->fn(*progress) ? 1 : 0;
-    }
-    ammpl_status finish(ammpl_status status) { return status; }
-#else
-    std::exception_ptr thrown;
-    static std::int32_t run(void *user, const ammpl_progress *progress) noexcept
-    {
-        progress_call *self = static_cast<progress_call *>(user);
-        try {
-            return self->fn(*progress) ? 1 : 0;
-        } catch (...) {
-            self->thrown = std::current_exception();
-            return 1;
-        }
-    }
-    ammpl_status finish(ammpl_status status)
-    {
-        if (thrown)
-            std::rethrow_exception(thrown);
-        return pass(status);
-    }
-#endif
-    explicit progress_call(F &callable) : fn(callable) {}
-};
-
-} // namespace detail
-
-/* The owner of one object: moved, never copied. */
-template <class T, void (*Destroy)(T *)> class handle {
-public:
-    handle() noexcept : pointer_(nullptr) {}
-    explicit handle(T *pointer) noexcept : pointer_(pointer) {}
-    handle(handle &&other) noexcept : pointer_(other.release()) {}
-    handle &operator=(handle &&other) noexcept
-    {
-        reset(other.release());
-        return *this;
-    }
-    ~handle() { Destroy(pointer_); }
-    T *get() const noexcept { return pointer_; }
-    explicit operator bool() const noexcept { return pointer_ != nullptr; }
-    /* The caller's to destroy from now on. */
-    T *release() noexcept
-    {
-        T *pointer = pointer_;
-        pointer_ = nullptr;
-        return pointer;
-    }
-    void reset(T *pointer = nullptr) noexcept
-    {
-        T *old = pointer_;
-        pointer_ = pointer;
-        if (old != pointer)
-            Destroy(old);
-    }
-
-private:
-    T *pointer_;
-};
 
 /* ---- context and options ------------------------------------------------------------------------------------------ */
 
@@ -319,8 +177,11 @@ public:
         ammpl_status status = ammpl_model_get_string(get(), query, &value);
         return detail::give(status, std::string(value ? value : ""));
     }
-    /* E, and the numbers of one preprocessed picture, 3*R*R; 0 of an empty handle. */
+    /* E, the towers' widths, CLS and patches (1 + P), and the numbers of one preprocessed picture, 3*R*R; 0 of an empty handle. */
     std::size_t embed_width() const { return size_of(AMMPL_QUERY_EMBED_WIDTH); }
+    std::size_t text_width() const { return size_of(AMMPL_QUERY_TEXT_WIDTH); }
+    std::size_t image_width() const { return size_of(AMMPL_QUERY_IMAGE_WIDTH); }
+    std::size_t image_rows() const { return get() ? 1 + size_of(AMMPL_QUERY_GRID) * size_of(AMMPL_QUERY_GRID) : 0; }
     std::size_t pixel_count() const { return 3 * size_of(AMMPL_QUERY_IMAGE_SIZE) * size_of(AMMPL_QUERY_IMAGE_SIZE); }
     AMMPL_CHECKED result<std::vector<std::int32_t>> tokenize(const std::string &text) const
     {
@@ -534,7 +395,7 @@ private:
 /* Pixels are those of whole pictures, [n, 3, R, R]; features [n, E] and logits [n, C] come back as vectors. */
 class session : public handle<ammpl_session, ammpl_session_destroy> {
 public:
-    session() noexcept : embed_(0), pixels_(0) {}
+    session() noexcept : embed_(0), pixels_(0), text_(0) {}
     static AMMPL_CHECKED result<session> create(const model &m, const config &cfg = config())
     {
         session made(m);
@@ -542,6 +403,13 @@ public:
         ammpl_status status = ammpl_session_create(m.get(), cfg.get(), &raw);
         made.reset(raw);
         return detail::give(status, std::move(made));
+    }
+    /* Bytes that it will hold at most during AMMPL_PLAN_* of n images. */
+    AMMPL_CHECKED result<std::uint64_t> plan(const prompt &p, std::size_t n, std::int32_t call = AMMPL_PLAN_PREDICT)
+    {
+        std::uint64_t bytes = 0;
+        ammpl_status status = ammpl_session_plan(get(), p.get(), n, call, &bytes);
+        return detail::give(status, bytes);
     }
     AMMPL_CHECKED result<std::vector<float>> encode_texts(const std::vector<std::string> &texts)
     {
@@ -593,10 +461,61 @@ public:
         ammpl_status status = ammpl_session_accumulate(get(), p.get(), &batch, &loss, nullptr);
         return detail::give(status, loss);
     }
+    AMMPL_CHECKED result<std::size_t> aux_rows(const prompt &p, const std::vector<float> &pixels,
+                                               const std::vector<std::int32_t> &label)
+    {
+        std::size_t rows = 0, n = pictures(pixels) == label.size() ? label.size() : 0;
+        ammpl_status status = ammpl_session_aux_rows(get(), p.get(), pixels.data(), label.data(), n, &rows);
+        return detail::give(status, rows);
+    }
     void cancel() { ammpl_session_cancel(get()); }
 
+    /* ---- around the towers: ids [n] to [n, l]; features x [n, E] and z [C, E] to logits [n, C], and back ---- */
+    AMMPL_CHECKED result<std::vector<float>> embed_tokens(const std::vector<std::int32_t> &ids)
+    {
+        std::vector<float> out(ids.size() * text_);
+        ammpl_status status = ammpl_session_embed_tokens(get(), ids.data(), ids.size(), out.data(), out.size());
+        return detail::give(status, std::move(out));
+    }
+    AMMPL_CHECKED result<std::vector<float>> similarity(const std::vector<float> &x, const std::vector<float> &z)
+    {
+        std::size_t n = rows(x.size(), embed_), classes = rows(z.size(), embed_);
+        std::vector<float> logits(n * classes);
+        ammpl_status status =
+            ammpl_session_similarity(get(), x.data(), n, z.data(), classes, logits.data(), logits.size());
+        return detail::give(status, std::move(logits));
+    }
+    /* dx and dz become like x and z; one of them may be NULL. */
+    AMMPL_CHECKED ammpl_status similarity_backward(const std::vector<float> &x, const std::vector<float> &z,
+                                                   const std::vector<float> &dlogits, std::vector<float> *dx,
+                                                   std::vector<float> *dz)
+    {
+        std::size_t n = rows(x.size(), embed_), classes = rows(z.size(), embed_);
+        if (dlogits.size() != n * classes)
+            return detail::pass(detail::refuse_shape());
+        if (dx)
+            dx->resize(x.size());
+        if (dz)
+            dz->resize(z.size());
+        return detail::pass(ammpl_session_similarity_backward(get(), x.data(), n, z.data(), classes, dlogits.data(),
+                                                              dx ? dx->data() : nullptr, dz ? dz->data() : nullptr));
+    }
+    /* The loss; dlogits (may be NULL) becomes like logits. */
+    AMMPL_CHECKED result<double> cross_entropy(const std::vector<float> &logits, const std::vector<std::int32_t> &label,
+                                               std::vector<float> *dlogits = nullptr, double weight = 0)
+    {
+        double loss = 0;
+        std::size_t classes = rows(logits.size(), label.size());
+        if (dlogits)
+            dlogits->resize(logits.size());
+        ammpl_status status =
+            ammpl_session_cross_entropy(get(), logits.data(), label.data(), label.size(), classes, weight, &loss,
+                                        dlogits ? dlogits->data() : nullptr, dlogits ? dlogits->size() : 0);
+        return detail::give(status, loss);
+    }
+
 private:
-    explicit session(const model &m) : embed_(m.embed_width()), pixels_(m.pixel_count()) {}
+    explicit session(const model &m) : embed_(m.embed_width()), pixels_(m.pixel_count()), text_(m.text_width()) {}
     /* Half a picture counts as none: n = 0 is refused by every function. */
     std::size_t pictures(const std::vector<float> &pixels) const
     {
@@ -611,7 +530,12 @@ private:
             predicted->assign(ds.count(), -1);
         return ammpl_session_evaluate(get(), p.get(), ds.get(), cfg.get(), fn, user, predicted ? predicted->data() : nullptr, out);
     }
-    std::size_t embed_, pixels_;
+    /* Half a row counts as none, too. */
+    static std::size_t rows(std::size_t numbers, std::size_t width)
+    {
+        return width == 0 || numbers % width != 0 ? 0 : numbers / width;
+    }
+    std::size_t embed_, pixels_, text_;
 };
 
 /* ---- training --------------------------------------------------------------------------------------------------------------------- */
@@ -633,6 +557,10 @@ public:
         return detail::pass(ammpl_optimizer_set_learning_rate(get(), group, lr));
     }
     AMMPL_CHECKED ammpl_status set_epoch(std::int64_t epoch) { return detail::pass(ammpl_optimizer_set_epoch(get(), epoch)); }
+    AMMPL_CHECKED ammpl_status set_step(std::int64_t epoch, std::int64_t step, std::int64_t steps)
+    {
+        return detail::pass(ammpl_optimizer_set_step(get(), epoch, step, steps));
+    }
 };
 
 class trainer : public handle<ammpl_trainer, ammpl_trainer_destroy> {
@@ -666,22 +594,10 @@ template <class F> AMMPL_CHECKED ammpl_status train(session &s, prompt &p, const
     return call.finish(ammpl_train(s.get(), p.get(), ds.get(), cfg.get(), call.run, &call));
 }
 
-/* ---- towers ------------------------------------------------------------------------------------------------------------------------ */
-
-/* A pass and its way back: the functions are C's, ammpl_tape_*(t.get(), ...). */
-class tape : public handle<ammpl_tape, ammpl_tape_destroy> {
-public:
-    using handle::handle;
-    static AMMPL_CHECKED result<tape> create(const model &m, const config &cfg = config())
-    {
-        ammpl_tape *made = nullptr;
-        ammpl_status status = ammpl_tape_create(m.get(), cfg.get(), &made);
-        return detail::give(status, tape(made));
-    }
-};
-
 } // inline namespace
 } // namespace ammpl
+
+#include <ammpl/ammpl_tape.hpp>
 
 #undef AMMPL_CHECKED
 

@@ -21,10 +21,10 @@
 extern "C" {
 #endif
 
-#define AMMPL_BACKEND_SPI_VERSION 1
+#define AMMPL_BACKEND_SPI_VERSION 2
 
 typedef struct ammpl_stream ammpl_stream; /* a queue of work with its scratch; one per session      */
-typedef struct ammpl_weight ammpl_weight; /* a frozen [N, K] matrix in the backend's packed form    */
+typedef struct ammpl_weight ammpl_weight; /* a frozen [N, K] in the backend's form; begins with int64_t N, K */
 
 /* What the library gives a backend.  Lives as long as the context. */
 typedef struct ammpl_host {
@@ -41,6 +41,9 @@ typedef struct ammpl_host {
 } ammpl_host;
 
 enum { AMMPL_DTYPE_F32 = 1, AMMPL_DTYPE_F16 = 2, AMMPL_DTYPE_BF16 = 3 };
+/* What a stream's linear layers may round their factors to; sums are in float32, and gemm (what is learned) is F32 always. */
+enum { AMMPL_PRECISION_F32 = 0, AMMPL_PRECISION_TF32 = 1, AMMPL_PRECISION_BF16 = 2 };
+enum { AMMPL_WEIGHT_TRANSPOSED = 1, AMMPL_WEIGHT_KEEP_F16 = 2 }; /* flags of weight_create */
 enum { AMMPL_ACT_NONE = 0, AMMPL_ACT_QUICK_GELU = 1, AMMPL_ACT_GELU = 2, AMMPL_ACT_RELU = 3 };
 enum { AMMPL_MASK_SAMPLE = 0, AMMPL_MASK_EXPECTED = 1, AMMPL_MASK_THRESHOLD = 2 };
 
@@ -55,10 +58,14 @@ typedef struct ammpl_ops {
     int32_t (*copy)(ammpl_stream *s, void *dst, const void *src, size_t bytes);
     int32_t (*zero)(ammpl_stream *s, void *dst, size_t bytes);
     int32_t (*sync)(ammpl_stream *s);
+    /* Waits; *seconds since this was last asked of the stream, by the device's own clock, from the end of the work before to the
+     * end of the work since (0 the first time). */
+    int32_t (*elapsed)(ammpl_stream *s, double *seconds);
 
     /* ---- frozen linear layers ---- */
-    /* Packs src_host [N, K] (or [K, N] when transposed) of AMMPL_DTYPE_* once, at load. */
-    int32_t (*weight_create)(ammpl_stream *s, const void *src_host, int32_t dtype, int32_t transposed, int64_t N, int64_t K,
+    /* Packs src_host [N, K] (or [K, N] with AMMPL_WEIGHT_TRANSPOSED) of AMMPL_DTYPE_* once, at load.  AMMPL_WEIGHT_KEEP_F16, with
+     * F16 only, asks for half the memory and the same products, bit for bit; a backend may do without. */
+    int32_t (*weight_create)(ammpl_stream *s, const void *src_host, int32_t dtype, int32_t flags, int64_t N, int64_t K,
                              ammpl_weight **out);
     void (*weight_destroy)(ammpl_stream *s, ammpl_weight *w);
     /* y = act(x W^T + bias) + residual.  bias, residual and pre may be NULL; pre receives the value before act;
@@ -185,7 +192,8 @@ typedef struct ammpl_backend {
     void (*describe)(const ammpl_host *host, int32_t device, char *text, size_t cap);
     /* Bytes of the device's memory: free now, and all of it. */
     int32_t (*memory)(const ammpl_host *host, int32_t device, uint64_t *available, uint64_t *total);
-    int32_t (*stream_create)(const ammpl_host *host, int32_t device, ammpl_stream **out);
+    /* precision: AMMPL_PRECISION_*; AMMPL_E_UNSUPPORTED where the backend has no such.  Weights go with streams of their own. */
+    int32_t (*stream_create)(const ammpl_host *host, int32_t device, int32_t precision, ammpl_stream **out);
     void (*stream_destroy)(ammpl_stream *s); /* waits for what is queued; NULL accepted */
 } ammpl_backend;
 

@@ -7,11 +7,11 @@
 #define AMMPL_AMMPL_VERSION_H
 
 #define AMMPL_VERSION_MAJOR 0
-#define AMMPL_VERSION_MINOR 1
+#define AMMPL_VERSION_MINOR 2
 #define AMMPL_VERSION_PATCH 0
-#define AMMPL_VERSION_STRING "0.1.0"
+#define AMMPL_VERSION_STRING "0.2.0"
 /* MAJOR*1000000 + MINOR*1000 + PATCH */
-#define AMMPL_VERSION_NUMBER 1000
+#define AMMPL_VERSION_NUMBER 2000
 
 #if defined(AMMPL_BUILDING) && defined(__GNUC__)
 #define AMMPL_API __attribute__((visibility("default")))

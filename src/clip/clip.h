@@ -36,6 +36,8 @@ struct ammpl_model {
     const ammpl_device *device;
     const ammpl_ops *ops;
     ammpl_stream *stream; /* for loading and destroying only; sessions have their own */
+    bool keep_f16, reduced_jpegs; /* weights = f16, jpeg = reduced */
+    int32_t precision; /* AMMPL_PRECISION_*, of all its streams */
     bool has_text, has_image; /* towers = text / image leaves the other unpacked */
     int64_t embed; /* E */
     ammpli_tower text, image;

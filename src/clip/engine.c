@@ -11,7 +11,7 @@ ammpl_status ammpli_engine_open(ammpli_engine *e, const ammpl_model *m)
     e->ctx = m->ctx;
     e->model = m;
     e->ops = m->ops;
-    return m->device->backend->stream_create(&m->ctx->host, m->device->index, &e->stream);
+    return m->device->backend->stream_create(&m->ctx->host, m->device->index, m->precision, &e->stream);
 }
 
 static void free_block(ammpli_engine *e, const ammpli_arena *a, void *base)
@@ -29,14 +29,27 @@ static void close_arena(ammpli_engine *e, ammpli_arena *a)
     ammpli_free(e->ctx, a->block);
 }
 
+void ammpli_engine_close_arenas(ammpli_engine *e)
+{
+    close_arena(e, &e->arena);
+    close_arena(e, &e->host);
+}
+
 void ammpli_engine_close(ammpli_engine *e)
 {
     if (!e->stream)
         return;
-    close_arena(e, &e->arena);
-    close_arena(e, &e->host);
+    ammpli_engine_close_arenas(e);
     e->model->device->backend->stream_destroy(e->stream);
     memset(e, 0, sizeof *e);
+}
+
+static bool over_limit(const ammpli_engine *e, size_t more)
+{
+    size_t total = more;
+    for (size_t i = 0; i < e->arena.count; i++)
+        total += e->arena.block[i].size;
+    return e->limit > 0 && total > e->limit;
 }
 
 static ammpl_status add_block(ammpli_engine *e, ammpli_arena *a, size_t size)
@@ -44,6 +57,9 @@ static ammpl_status add_block(ammpli_engine *e, ammpli_arena *a, size_t size)
     if (!ammpli_grow(e->ctx, (void **)&a->block, &a->cap, a->count + 1, sizeof *a->block))
         return AMMPL_E_MEMORY;
     void *base;
+    if (a == &e->arena && over_limit(e, size))
+        return ammpli_fail(AMMPL_E_MEMORY, "memory_limit = %zu: this call needs more; give it fewer images at once, or raise the limit",
+                           e->limit);
     if (a == &e->host) {
         base = ammpli_alloc(e->ctx, size, 1);
         if (!base)
@@ -65,10 +81,11 @@ static ammpl_status take(ammpli_engine *e, ammpli_arena *a, size_t bytes, size_t
     if (a->count == 0 || a->block[a->count - 1].size - a->used < bytes) {
         /* Doubling, so that the last block soon holds a whole chunk: a release across blocks gives back the last one only. */
         size_t size = a->count ? 2 * a->block[a->count - 1].size : first;
-        TRY(add_block(e, a, bytes > size ? bytes : size));
+        TRY(add_block(e, a, bytes > size || (a == &e->arena && over_limit(e, size)) ? bytes : size));
     }
     *out = a->block[a->count - 1].base + a->used;
     a->used += bytes;
+    a->most = a->used > a->most ? a->used : a->most;
     return AMMPL_OK;
 }
 
@@ -80,6 +97,13 @@ ammpl_status ammpli_take(ammpli_engine *e, size_t bytes, void **out)
 ammpl_status ammpli_take_host(ammpli_engine *e, size_t bytes, void **out)
 {
     return take(e, &e->host, bytes, HOST_FIRST, out);
+}
+
+ammpl_status ammpli_take_host_zeros(ammpli_engine *e, int64_t count, size_t size, void **out)
+{
+    TRY(ammpli_take_host(e, (size_t)count * size, out));
+    memset(*out, 0, (size_t)count * size);
+    return AMMPL_OK;
 }
 
 ammpl_status ammpli_take_floats(ammpli_engine *e, int64_t n, float **out)
@@ -141,4 +165,22 @@ void ammpli_arena_reset(ammpli_engine *e)
 {
     reset(e, &e->arena);
     reset(e, &e->host);
+}
+
+static ammpl_status reserve(ammpli_engine *e, ammpli_arena *a, size_t bytes)
+{
+    if (a->count == 1 && a->block[0].size >= bytes) {
+        a->used = 0;
+        return AMMPL_OK;
+    }
+    for (size_t i = 0; i < a->count; i++)
+        free_block(e, a, a->block[i].base);
+    a->count = 0;
+    return add_block(e, a, bytes);
+}
+
+ammpl_status ammpli_arena_reserve(ammpli_engine *e, size_t bytes, size_t host_bytes)
+{
+    TRY(reserve(e, &e->arena, bytes));
+    return reserve(e, &e->host, host_bytes);
 }

@@ -4,8 +4,8 @@
 
 #include "clip/clip.h"
 
-/* Bump memory on the backend, and on the host for a step's indices.  Blocks are added when it runs out and merged into one at
- * the next full reset, so a steady state allocates nothing. */
+/* Bump memory on the backend, and on the host for a step's indices.  A planned step (method/plan.c) finds one block that holds it
+ * all; else blocks are added when it runs out and merged into one at the next full reset.  A steady state allocates nothing. */
 typedef struct ammpli_arena_block {
     char *base;
     size_t size;
@@ -14,6 +14,7 @@ typedef struct ammpli_arena {
     ammpli_arena_block *block;
     size_t count, cap; /* blocks */
     size_t used;       /* of the last block */
+    size_t most;       /* that was used of it, since it was last set to 0 */
 } ammpli_arena;
 typedef struct ammpli_mark {
     size_t block, used, host_block, host_used;
@@ -25,6 +26,8 @@ typedef struct ammpli_engine {
     const ammpl_ops *ops;
     ammpl_stream *stream;
     ammpli_arena arena, host;
+    size_t limit;     /* bytes that the arena may have; 0: no limit */
+    bool rehearsing;  /* ops do nothing (rehearsal.c): what is asked of the arenas is counted */
     uint32_t without; /* tests only: exact shortcuts to leave out */
 } ammpli_engine;
 enum {
@@ -39,18 +42,31 @@ enum {
 
 ammpl_status ammpli_engine_open(ammpli_engine *e, const ammpl_model *m); /* does not hold the model */
 void ammpli_engine_close(ammpli_engine *e);
+void ammpli_engine_close_arenas(ammpli_engine *e); /* the memory alone */
 
 /* Memory until the arena is reset (or released to a mark taken before). Not cleared. */
 ammpl_status ammpli_take(ammpli_engine *e, size_t bytes, void **out);
 ammpl_status ammpli_take_floats(ammpli_engine *e, int64_t n, float **out);
 ammpl_status ammpli_take_zeros(ammpli_engine *e, int64_t n, float **out);
-/* Host memory of the same kind. */
+/* Host memory of the same kind; and cleared. */
 ammpl_status ammpli_take_host(ammpli_engine *e, size_t bytes, void **out);
+ammpl_status ammpli_take_host_zeros(ammpli_engine *e, int64_t count, size_t size, void **out);
 /* A copy of host numbers in backend memory. */
 ammpl_status ammpli_take_ints(ammpli_engine *e, const int32_t *host, int64_t n, int32_t **out);
 ammpl_status ammpli_take_copy(ammpli_engine *e, const float *host, int64_t n, float **out);
 ammpli_mark ammpli_arena_mark(const ammpli_engine *e);
 void ammpli_arena_release(ammpli_engine *e, ammpli_mark mark); /* gives back what was taken since */
 void ammpli_arena_reset(ammpli_engine *e);                     /* everything; merges the blocks */
+/* Nothing is taken, and so many bytes of either kind are there in one block. */
+ammpl_status ammpli_arena_reserve(ammpli_engine *e, size_t bytes, size_t host_bytes);
+
+/* rehearsal.c: an engine on which a step can be gone through to see what memory it takes.  Its ops compute nothing, backend memory
+ * is not there (nobody but ops looks at it), and what is downloaded is zero. */
+typedef struct ammpli_rehearsal {
+    ammpli_engine engine;
+    size_t kept; /* bytes that were allocated outside the arena */
+} ammpli_rehearsal;
+ammpl_status ammpli_rehearsal_open(ammpli_rehearsal *r, const ammpl_model *m);
+void ammpli_rehearsal_close(ammpli_rehearsal *r);
 
 #endif

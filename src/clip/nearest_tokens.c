@@ -38,7 +38,7 @@ static ammpl_status open_reader(table_reader *r)
 {
     const ammpl_model *m = r->m;
     size_t count = (size_t)(ROWS * m->text.width);
-    TRY(m->device->backend->stream_create(&m->ctx->host, m->device->index, &r->stream));
+    TRY(m->device->backend->stream_create(&m->ctx->host, m->device->index, m->precision, &r->stream));
     TRY(m->ops->alloc(r->stream, ROWS * sizeof(int32_t), &r->ids));
     TRY(m->ops->alloc(r->stream, count * sizeof(float), (void **)&r->rows));
     r->host = ammpli_alloc(m->ctx, count, sizeof *r->host);

@@ -83,6 +83,9 @@ static ammpl_status check_memory(const ammpl_tape *t, int64_t rows)
     uint64_t need = ammpli_pass_bytes(t->tower, rows, t->record != AMMPL_RECORD_NONE), each = need / (uint64_t)t->n;
     if (rows > INT32_MAX)
         return ammpli_fail(AMMPL_E_MEMORY, "%lld rows in one pass are more than can be counted; begin with fewer sequences", (long long)rows);
+    if (t->limit > 0 && each > (uint64_t)t->limit)
+        return ammpli_fail(AMMPL_E_MEMORY, "one sequence takes %llu bytes, memory_limit is %lld: give it more, or shorter sequences",
+                           (unsigned long long)each, (long long)t->limit);
     if (t->limit > 0 && need > (uint64_t)t->limit)
         return ammpli_fail(AMMPL_E_MEMORY, "%lld sequences of %lld rows in all take %llu bytes, memory_limit is %lld: begin with at most %lld at once",
                            (long long)t->n, (long long)rows, (unsigned long long)need, (long long)t->limit,

@@ -37,9 +37,8 @@ ammpl_status ammpli_image_layout(ammpli_engine *e, ammpli_pass *pass, int64_t n,
     if (n * L > INT32_MAX || total > INT32_MAX)
         return ammpli_fail(AMMPL_E_MEMORY, "%lld images in one pass are more tokens than can be counted; use a smaller batch",
                            (long long)n);
-    int32_t *host = ammpli_alloc(e->ctx, (size_t)total, sizeof *host), *device = NULL;
-    if (!host)
-        return AMMPL_E_MEMORY;
+    int32_t *host, *device;
+    TRY(ammpli_take_host(e, (size_t)total * sizeof *host, (void **)&host));
     int32_t *patch = host, *position = patch + n * P, *start = position + n * P, *read = start + n + 1, *other = read + n;
     int32_t *slot = other + n * N, *token = slot + n * V;
     for (int64_t i = 0; i < n; i++) {
@@ -56,23 +55,21 @@ ammpl_status ammpli_image_layout(ammpli_engine *e, ammpli_pass *pass, int64_t n,
         }
     }
     start[n] = (int32_t)(n * L);
-    ammpl_status status = ammpli_take_ints(e, host, total, &device);
-    if (status >= 0)
-        *pass = (ammpli_pass){.tower = t,
-                              .to = t->layers,
-                              .B = n,
-                              .T = n * L,
-                              .max_len = L,
-                              .start = device + (start - host),
-                              .read = device + (read - host),
-                              .slots = {.n = n * V,
-                                        .row = device + (slot - host),
-                                        .token = device + (token - host),
-                                        .other = device + (other - host)},
-                              .patch_row = device,
-                              .position = device + (position - host)};
-    ammpli_free(e->ctx, host);
-    return status;
+    TRY(ammpli_take_ints(e, host, total, &device));
+    *pass = (ammpli_pass){.tower = t,
+                          .to = t->layers,
+                          .B = n,
+                          .T = n * L,
+                          .max_len = L,
+                          .start = device + (start - host),
+                          .read = device + (read - host),
+                          .slots = {.n = n * V,
+                                    .row = device + (slot - host),
+                                    .token = device + (token - host),
+                                    .other = device + (other - host)},
+                          .patch_row = device,
+                          .position = device + (position - host)};
+    return AMMPL_OK;
 }
 
 ammpl_status ammpli_image_embed(ammpli_engine *e, ammpli_pass *pass, const float *token, const float *first_prompt, float *x)

@@ -4,24 +4,9 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <sched.h>
-
-static void *default_alloc(void *user, size_t size, size_t align)
-{
-    (void)user;
-    void *p = NULL;
-    return posix_memalign(&p, align, size) == 0 ? p : NULL;
-}
-
-static void default_release(void *user, void *ptr, size_t size)
-{
-    (void)user;
-    (void)size;
-    free(ptr);
-}
 
 /* ---- the host table: what a backend may ask of the library ---- */
 
@@ -65,7 +50,7 @@ static int processors(void)
 ammpl_status ammpli_context_create(const ammpl_allocator *alloc, ammpl_context **out)
 {
     *out = NULL;
-    ammpl_allocator a = {.struct_size = sizeof a, .alloc = default_alloc, .release = default_release};
+    ammpl_allocator a = {.struct_size = sizeof a, .alloc = ammpli_default_alloc, .release = ammpli_default_release};
     if (alloc) {
         if (alloc->struct_size < sizeof a || !alloc->alloc || !alloc->release)
             return ammpli_fail(AMMPL_E_ARGUMENT, "allocator: set struct_size, alloc and release");

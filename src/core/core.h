@@ -43,7 +43,12 @@ const char *ammpli_error_text(void);
  * (return AMMPL_E_MEMORY then).  count * size is checked for overflow.  Zero bytes give a valid pointer. */
 void *ammpli_alloc(ammpl_context *ctx, size_t count, size_t size);
 void ammpli_free(ammpl_context *ctx, void *p); /* NULL accepted */
+size_t ammpli_block_bytes(size_t bytes);       /* what such a block takes of the allocator */
 char *ammpli_strdup(ammpl_context *ctx, const char *s);
+/* The allocator of contexts that were given none: large blocks are mapped, in huge pages where the system has them, and come
+ * cleared. */
+void *ammpli_default_alloc(void *user, size_t size, size_t align);
+void ammpli_default_release(void *user, void *ptr, size_t size);
 /* Memory that does not come from the allocator (a device's) counts like the rest; below 0: given back. */
 void ammpli_count_memory(ammpl_context *ctx, int64_t bytes);
 /* A growing array: makes room for `need` elements, doubling; false (with a sentence) when out of memory. */
@@ -63,6 +68,22 @@ ammpl_status ammpli_pool_create(ammpl_context *ctx, int threads, ammpli_pool **o
 void ammpli_pool_destroy(ammpli_pool *pool);
 int ammpli_pool_threads(const ammpli_pool *pool);
 void ammpli_parallel(ammpli_pool *pool, int64_t n, ammpli_task_fn fn, void *arg);
+
+/* Tasks that run ahead of their need: by threads of the pool that have no loop to work on.  The job belongs to the caller, who
+ * starts it (fn, arg and n are set, the rest is zero) and ends it once: then all of it is done, what nobody had begun by the
+ * caller itself.  Dropped instead: what nobody had begun is left out.  The pool may have been replaced in between. */
+typedef struct ammpli_ahead {
+    ammpli_task_fn fn;
+    void *arg;
+    int64_t n;
+    /* inside, guarded by the pool's lock */
+    int64_t next, done; /* tasks that were begun, that are finished */
+    int owner;          /* process that started it */
+    struct ammpli_ahead *after;
+} ammpli_ahead;
+void ammpli_ahead_start(ammpli_pool *pool, ammpli_ahead *job);
+void ammpli_ahead_end(ammpli_pool *pool, ammpli_ahead *job);
+void ammpli_ahead_drop(ammpli_pool *pool, ammpli_ahead *job);
 
 /* ---- counter-based random numbers: philox.c ------------------------------------------------------------------- */
 

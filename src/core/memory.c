@@ -3,8 +3,65 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 enum { ALIGN = 64 };
+
+/* ---- the default allocator ---- */
+
+/* From this size on a block is a mapping of its own.  AddressSanitizer watches blocks of the C library's only. */
+#if defined(__SANITIZE_ADDRESS__)
+static const size_t MAPPED = SIZE_MAX;
+#else
+static const size_t MAPPED = 1 << 20;
+#endif
+static const size_t HUGE_PAGE = 2 << 20;
+
+static void *map(size_t size)
+{
+    size_t more = size + HUGE_PAGE, page = (size_t)sysconf(_SC_PAGESIZE);
+    if (more < size)
+        return NULL;
+    char *start = mmap(NULL, more, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (start == MAP_FAILED)
+        return NULL;
+    /* From a huge page's border on; what lies before it and behind the block is given back. */
+    size_t ahead = -(uintptr_t)start % HUGE_PAGE, pages = (size + page - 1) / page * page;
+    if (ahead > 0)
+        munmap(start, ahead);
+    if (more - ahead > pages)
+        munmap(start + ahead + pages, more - ahead - pages);
+#ifdef MADV_HUGEPAGE
+    madvise(start + ahead, size, MADV_HUGEPAGE); /* refused: then not */
+#endif
+    return start + ahead;
+}
+
+void *ammpli_default_alloc(void *user, size_t size, size_t align)
+{
+    (void)user;
+    void *p = NULL;
+    if (size >= MAPPED)
+        return map(size);
+    return posix_memalign(&p, align, size) == 0 ? p : NULL;
+}
+
+void ammpli_default_release(void *user, void *ptr, size_t size)
+{
+    (void)user;
+    if (size >= MAPPED)
+        munmap(ptr, size);
+    else
+        free(ptr);
+}
+
+static bool comes_cleared(const ammpl_context *ctx, size_t size)
+{
+    return size >= MAPPED && ctx->allocator.alloc == ammpli_default_alloc;
+}
+
+/* ---- counted blocks ---- */
 
 /* Stands in the 64 bytes before each block, so that release can hand the size back to the allocator. */
 typedef struct block_header {
@@ -19,6 +76,11 @@ void ammpli_count_memory(ammpl_context *ctx, int64_t bytes)
     }
 }
 
+size_t ammpli_block_bytes(size_t bytes)
+{
+    return (bytes + 2 * ALIGN - 1) / ALIGN * ALIGN;
+}
+
 void *ammpli_alloc(ammpl_context *ctx, size_t count, size_t size)
 {
     size_t bytes;
@@ -26,14 +88,15 @@ void *ammpli_alloc(ammpl_context *ctx, size_t count, size_t size)
         ammpli_fail(AMMPL_E_MEMORY, "out of memory: %zu x %zu bytes were asked for, more than can be addressed", count, size);
         return NULL;
     }
-    size_t total = (bytes + 2 * ALIGN - 1) / ALIGN * ALIGN;
+    size_t total = ammpli_block_bytes(bytes);
     char *block = ctx->allocator.alloc(ctx->allocator.user, total, ALIGN);
     if (!block) {
         ammpli_fail(AMMPL_E_MEMORY,
                     "out of memory: %zu bytes could not be had; use a smaller batch, fewer classes or a memory_limit", bytes);
         return NULL;
     }
-    memset(block, 0, total);
+    if (!comes_cleared(ctx, total))
+        memset(block, 0, total);
     ((block_header *)(void *)block)->total = total;
     ammpli_count_memory(ctx, (int64_t)total);
     return block + ALIGN;

@@ -22,8 +22,10 @@ struct ammpli_pool {
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t wake, done;
     uint64_t round; /* counts loops; a worker sleeps until it changes */
-    int busy;       /* workers that have not finished this round */
+    bool open;      /* workers may join the round */
+    int busy;       /* workers that have joined it and not finished */
     bool quit;
+    ammpli_ahead *first; /* jobs with tasks that nobody has begun, oldest first */
     ammpli_task_fn fn;
     void *arg;
     int64_t n;
@@ -45,6 +47,20 @@ typedef struct worker_start {
     int index;
 } worker_start;
 
+/* One task of the oldest job; the lock is held, but for the time it takes. */
+static void run_ahead(ammpli_pool *pool, int worker)
+{
+    ammpli_ahead *job = pool->first;
+    int64_t i = job->next++;
+    if (job->next == job->n)
+        pool->first = job->after;
+    pthread_mutex_unlock(&pool->lock);
+    job->fn(job->arg, i, worker);
+    pthread_mutex_lock(&pool->lock);
+    job->done++;
+    pthread_cond_broadcast(&pool->done);
+}
+
 static void *worker_main(void *p)
 {
     worker_start start = *(worker_start *)p;
@@ -53,11 +69,19 @@ static void *worker_main(void *p)
     uint64_t seen = 0;
     pthread_mutex_lock(&pool->lock);
     for (;;) {
-        while (pool->round == seen && !pool->quit)
-            pthread_cond_wait(&pool->wake, &pool->lock);
+        bool loop = pool->open && pool->round != seen;
         if (pool->quit)
             break;
+        if (!loop && pool->first) {
+            run_ahead(pool, start.index);
+            continue;
+        }
+        if (!loop) {
+            pthread_cond_wait(&pool->wake, &pool->lock);
+            continue;
+        }
         seen = pool->round;
+        pool->busy++;
         ammpli_task_fn fn = pool->fn;
         void *arg = pool->arg;
         int64_t n = pool->n;
@@ -65,7 +89,7 @@ static void *worker_main(void *p)
         run_tasks(pool, fn, arg, n, start.index);
         pthread_mutex_lock(&pool->lock);
         if (--pool->busy == 0)
-            pthread_cond_signal(&pool->done);
+            pthread_cond_broadcast(&pool->done);
     }
     pthread_mutex_unlock(&pool->lock);
     return NULL;
@@ -81,7 +105,9 @@ static void start_workers(ammpli_pool *pool)
     pool->started = 0;
     pool->round = 0;
     pool->busy = 0;
+    pool->open = false;
     pool->quit = false;
+    pool->first = NULL;
     pthread_attr_t attr;
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, WORKER_STACK);
@@ -160,14 +186,79 @@ void ammpli_parallel(ammpli_pool *pool, int64_t n, ammpli_task_fn fn, void *arg)
     pool->arg = arg;
     pool->n = n;
     atomic_store(&pool->next, 0);
-    pool->busy = pool->started;
+    pool->open = true;
     pool->round++;
     pthread_cond_broadcast(&pool->wake);
     pthread_mutex_unlock(&pool->lock);
     run_tasks(pool, fn, arg, n, 0);
     pthread_mutex_lock(&pool->lock);
+    pool->open = false; /* a worker that was busy with something else needs not come any more */
     while (pool->busy > 0)
         pthread_cond_wait(&pool->done, &pool->lock);
     pthread_mutex_unlock(&pool->lock);
     pthread_mutex_unlock(&pool->use);
+}
+
+/* ---- ahead ---- */
+
+void ammpli_ahead_start(ammpli_pool *pool, ammpli_ahead *job)
+{
+    job->owner = getpid();
+    if (job->n == 0 || pool->owner != job->owner || pool->started == 0)
+        return; /* all of it is done at its end */
+    pthread_mutex_lock(&pool->lock);
+    ammpli_ahead **at = &pool->first;
+    while (*at)
+        at = &(*at)->after;
+    *at = job;
+    pthread_cond_broadcast(&pool->wake);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+/* Nobody begins a task of it any more: next = n, and how many had been begun is returned.  What is being done is waited for. */
+static int64_t take_back(ammpli_pool *pool, ammpli_ahead *job)
+{
+    if (job->owner != getpid()) { /* those who worked on it live in another process */
+        job->next = job->n;
+        return 0;
+    }
+    if (pool->owner != job->owner) /* the pool's threads are another process's: it was not started there */
+        return job->next;
+    pthread_mutex_lock(&pool->lock);
+    for (ammpli_ahead **at = &pool->first; *at; at = &(*at)->after)
+        if (*at == job) {
+            *at = job->after;
+            break;
+        }
+    int64_t begun = job->next;
+    job->next = job->n;
+    while (job->done < begun)
+        pthread_cond_wait(&pool->done, &pool->lock);
+    pthread_mutex_unlock(&pool->lock);
+    return begun;
+}
+
+typedef struct rest_of_job {
+    const ammpli_ahead *job;
+    int64_t first;
+} rest_of_job;
+
+static void run_rest(void *arg, int64_t i, int worker)
+{
+    const rest_of_job *rest = arg;
+    rest->job->fn(rest->job->arg, rest->first + i, worker);
+}
+
+void ammpli_ahead_end(ammpli_pool *pool, ammpli_ahead *job)
+{
+    int64_t begun = take_back(pool, job);
+    if (begun == job->n)
+        return;
+    rest_of_job rest = {job, begun};
+    ammpli_parallel(pool, job->n - begun, run_rest, &rest);
+}
+
+void ammpli_ahead_drop(ammpli_pool *pool, ammpli_ahead *job)
+{
+    take_back(pool, job);
 }

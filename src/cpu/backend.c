@@ -67,10 +67,12 @@ static int32_t memory(const ammpl_host *host, int32_t device, uint64_t *availabl
     return AMMPL_OK;
 }
 
-static int32_t stream_create(const ammpl_host *host, int32_t device, ammpl_stream **out)
+static int32_t stream_create(const ammpl_host *host, int32_t device, int32_t precision, ammpl_stream **out)
 {
     (void)device;
     *out = NULL;
+    if (precision != AMMPL_PRECISION_F32)
+        return host->fail(AMMPL_E_UNSUPPORTED, "the CPU computes in float32: precision = f32 is all it has");
     ammpl_stream *s = host->alloc(host->user, sizeof *s);
     if (!s)
         return host->fail(AMMPL_E_MEMORY, "out of memory: no room for a stream");

@@ -27,7 +27,8 @@ enum {
 /* A frozen [N, K]: panel p holds rows 16p..16p+15 as [K][16], rows past N as zeros. */
 struct ammpl_weight {
     int64_t N, K;
-    float *panel; /* [ceil(N/16)][K][16] */
+    float *panel; /* [ceil(N/16)][K][16]; or NULL, and */
+    uint16_t *half; /* the same as F16: widened block by block where it is used, to the same products */
 };
 
 typedef struct ammpli_cpu_kernels {
@@ -65,12 +66,13 @@ const ammpli_cpu_kernels *ammpli_cpu_best_kernels(void);
 struct ammpl_stream {
     const ammpl_host *host;
     const ammpli_cpu_kernels *kernels;
+    double asked; /* when elapsed was last asked; 0: never */
 };
 
 /* Every op, in the table's order: the table, the reference table and the tests are made of this list.
  * F: has a fast path and a reference of its own; P: one plain loop is both. */
 #define AMMPLI_CPU_OPS(F, P) \
-    P(alloc) P(release) P(upload) P(download) P(copy) P(zero) P(sync) \
+    P(alloc) P(release) P(upload) P(download) P(copy) P(zero) P(sync) P(elapsed) \
     P(weight_create) P(weight_destroy) F(linear_forward) F(linear_backward) F(gemm) \
     F(layernorm_forward) F(layernorm_backward) P(layernorm_weight_backward) P(softmax_forward) P(softmax_backward) \
     F(attention_forward) F(attention_backward) F(act_forward) F(act_backward) \
@@ -105,6 +107,8 @@ float ammpli_cpu_act(float x, int32_t act);
 float ammpli_cpu_act_slope(float x, int32_t act);
 /* dst = n elements of src from `first` on; src is of AMMPL_DTYPE_* and need not be aligned (memory.c). */
 void ammpli_cpu_read(float *dst, const void *src, int32_t dtype, int64_t first, int64_t n);
+/* n aligned F16 to float, as ammpli_cpu_read does it. */
+void ammpli_cpu_widen(float *dst, const uint16_t *src, int64_t n);
 
 static inline int64_t min64(int64_t a, int64_t b)
 {

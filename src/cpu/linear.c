@@ -14,7 +14,9 @@
 enum { DEPTH = DEPTH_MAX, ROWS_MAX = 192, PANELS_MAX = 10 };
 enum { BACK_DEPTH = DEPTH_MAX, BACK_ROWS_MAX = 384, BACK_PANELS_MAX = 4 };
 static_assert(ROWS_MAX * PANELS_MAX * PANEL <= SCRATCH, "C fits on the stack");
-static_assert((BACK_ROWS_MAX + BACK_DEPTH) * BACK_PANELS_MAX * PANEL <= SCRATCH, "C and turned panels fit on the stack");
+static_assert((BACK_ROWS_MAX + BACK_DEPTH) * BACK_PANELS_MAX * PANEL + PANEL * PANEL <= SCRATCH, "C and turned panels fit on the stack");
+enum { WIDE_DEPTH = 64, WIDE_PANELS = 2 }; /* of F16 weights: widened at once */
+static_assert((ROWS_MAX * PANELS_MAX + WIDE_DEPTH * WIDE_PANELS) * PANEL <= SCRATCH, "and what is widened beside it");
 static_assert(BACK_DEPTH % PANEL == 0, "a block of n is whole panels in backward");
 
 /* ---- the packed weight ---- */
@@ -25,6 +27,30 @@ typedef struct pack_job {
     const void *src;
     int32_t dtype, transposed;
 } pack_job;
+
+/* The same for a weight that stays F16. */
+static void pack_half_task(void *arg, int64_t p, int worker)
+{
+    (void)worker;
+    const pack_job *j = arg;
+    int64_t N = j->w->N, K = j->w->K, n = p * PANEL, width = min64(PANEL, N - n);
+    uint16_t *panel = j->w->half + p * K * PANEL;
+    const char *src = j->src; /* of any alignment */
+    if (j->transposed) {
+        for (int64_t k = 0; k < K; k++)
+            memcpy(panel + k * PANEL, src + 2 * (k * N + n), 2 * (size_t)width);
+        return;
+    }
+    uint16_t rows[PANEL * DEPTH];
+    for (int64_t k0 = 0; k0 < K; k0 += DEPTH) {
+        int64_t depth = min64(DEPTH, K - k0);
+        for (int64_t r = 0; r < width; r++)
+            memcpy(rows + r * DEPTH, src + 2 * ((n + r) * K + k0), 2 * (size_t)depth);
+        for (int64_t k = 0; k < depth; k++)
+            for (int64_t r = 0; r < width; r++)
+                panel[(k0 + k) * PANEL + r] = rows[r * DEPTH + k];
+    }
+}
 
 static void pack_task(void *arg, int64_t p, int worker)
 {
@@ -46,28 +72,30 @@ static void pack_task(void *arg, int64_t p, int worker)
     }
 }
 
-int32_t ammpli_cpu_weight_create(ammpl_stream *s, const void *src_host, int32_t dtype, int32_t transposed, int64_t N, int64_t K,
+int32_t ammpli_cpu_weight_create(ammpl_stream *s, const void *src_host, int32_t dtype, int32_t flags, int64_t N, int64_t K,
                                  ammpl_weight **out)
 {
     REQUIRE(s, out, "weight_create: out is NULL");
     *out = NULL;
     REQUIRE(s, src_host && N >= 1 && K >= 1, "weight_create: src_host is NULL, or N or K is below 1");
     REQUIRE(s, dtype >= AMMPL_DTYPE_F32 && dtype <= AMMPL_DTYPE_BF16, "weight_create: dtype is none of AMMPL_DTYPE_*");
+    bool half = flags & AMMPL_WEIGHT_KEEP_F16;
+    REQUIRE(s, !half || dtype == AMMPL_DTYPE_F16, "weight_create: only F16 can be kept as F16");
     size_t bytes;
     int64_t padded;
     if (__builtin_add_overflow(N, PANEL - 1, &padded) ||
-        __builtin_mul_overflow((size_t)(padded / PANEL), (size_t)K * PANEL * sizeof(float), &bytes) || K > INT64_MAX / 64)
+        __builtin_mul_overflow((size_t)(padded / PANEL), (size_t)K * PANEL * (half ? sizeof(uint16_t) : sizeof(float)), &bytes) || K > INT64_MAX / 64)
         return s->host->fail(AMMPL_E_MEMORY, "weight_create: more bytes than can be addressed");
     ammpl_weight *w = s->host->alloc(s->host->user, sizeof *w);
-    float *panel = w ? s->host->alloc(s->host->user, bytes) : NULL;
+    void *panel = w ? s->host->alloc(s->host->user, bytes) : NULL;
     if (!panel) {
         if (w)
             s->host->release(s->host->user, w);
         return s->host->fail(AMMPL_E_MEMORY, "out of memory: no room for a weight");
     }
-    *w = (ammpl_weight){.N = N, .K = K, .panel = panel};
-    pack_job j = {s->kernels, w, src_host, dtype, transposed};
-    ammpli_cpu_for(s, ceil_div(N, PANEL), N * K, pack_task, &j);
+    *w = (ammpl_weight){.N = N, .K = K, .panel = half ? NULL : panel, .half = half ? panel : NULL};
+    pack_job j = {s->kernels, w, src_host, dtype, flags & AMMPL_WEIGHT_TRANSPOSED};
+    ammpli_cpu_for(s, ceil_div(N, PANEL), N * K, half ? pack_half_task : pack_task, &j);
     *out = w;
     return AMMPL_OK;
 }
@@ -76,7 +104,7 @@ void ammpli_cpu_weight_destroy(ammpl_stream *s, ammpl_weight *w)
 {
     if (!w)
         return;
-    s->host->release(s->host->user, w->panel);
+    s->host->release(s->host->user, w->half ? (void *)w->half : w->panel);
     s->host->release(s->host->user, w);
 }
 
@@ -84,7 +112,12 @@ void ammpli_cpu_weight_destroy(ammpl_stream *s, ammpl_weight *w)
 
 static float element(const ammpl_weight *w, int64_t n, int64_t k)
 {
-    return w->panel[(n / PANEL * w->K + k) * PANEL + n % PANEL];
+    int64_t at = (n / PANEL * w->K + k) * PANEL + n % PANEL;
+    float value;
+    if (!w->half)
+        return w->panel[at];
+    ammpli_cpu_read(&value, w->half, AMMPL_DTYPE_F16, at, 1);
+    return value;
 }
 
 static int32_t check(ammpl_stream *s, const float *out, const float *in, const ammpl_weight *w, int32_t act, int64_t T)
@@ -137,6 +170,33 @@ typedef struct linear_job {
     int64_t T, rows, panels, column_blocks; /* of a task */
 } linear_job;
 
+/* A task's products where W is F16, with rows t0.. of x and panels p0..: parts of two panels are widened into cache, and each
+ * element is the same chain over k as ever. */
+static void half_products(const linear_job *j, float *c, int64_t ldc, int64_t t0, int64_t rows, int64_t p0, int64_t panels)
+{
+    alignas(64) float wide[WIDE_PANELS * WIDE_DEPTH * PANEL];
+    int64_t K = j->w->K;
+    for (int64_t p = 0; p < panels; p += WIDE_PANELS)
+        for (int64_t k = 0; k < K; k += WIDE_DEPTH) {
+            int64_t some = min64(WIDE_PANELS, panels - p), depth = min64(WIDE_DEPTH, K - k);
+            for (int64_t i = 0; i < some; i++)
+                ammpli_cpu_widen(wide + i * WIDE_DEPTH * PANEL, j->w->half + ((p0 + p + i) * K + k) * PANEL, depth * PANEL);
+            j->kernels->product(c + p * PANEL, ldc, j->x + t0 * K + k, K, wide, WIDE_DEPTH * PANEL, rows, some, depth, k > 0);
+        }
+}
+
+/* dst [16][16], the block of a panel of W from element `at` on turned around; `width` of its columns are there. */
+static void turn(const linear_job *j, float *dst, int64_t at, int64_t width)
+{
+    alignas(64) float wide[PANEL * PANEL];
+    const float *block = wide;
+    if (j->w->half)
+        ammpli_cpu_widen(wide, j->w->half + at, width * PANEL);
+    else
+        block = j->w->panel + at;
+    j->kernels->transpose(dst, PANEL, block, PANEL, width, PANEL);
+}
+
 static void forward_task(void *arg, int64_t task, int worker)
 {
     (void)worker;
@@ -145,7 +205,9 @@ static void forward_task(void *arg, int64_t task, int worker)
     int64_t rows = min64(j->rows, j->T - t0), panels = min64(j->panels, ceil_div(N, PANEL) - p0);
     int64_t ldc = panels * PANEL, n0 = p0 * PANEL, columns = min64(ldc, N - n0);
     alignas(64) float c[ROWS_MAX * PANELS_MAX * PANEL];
-    for (int64_t k = 0; k < K; k += DEPTH)
+    if (j->w->half)
+        half_products(j, c, ldc, t0, rows, p0, panels);
+    for (int64_t k = 0; k < K && !j->w->half; k += DEPTH)
         j->kernels->product(c, ldc, j->x + t0 * K + k, K, j->w->panel + (p0 * K + k) * PANEL, K * PANEL, rows, panels,
                             min64(DEPTH, K - k), k > 0);
     for (int64_t r = 0; r < rows; r++) {
@@ -170,10 +232,9 @@ static void backward_task(void *arg, int64_t task, int worker)
         for (int64_t i = 0; i < depth; i += PANEL) /* along a panel of W, whose blocks lie one behind the other */
             for (int64_t p = 0; p < panels; p++) {
                 int64_t k = k0 + p * PANEL;
-                j->kernels->transpose(turned + p * BACK_DEPTH * PANEL + i * PANEL, PANEL, j->w->panel + (n + i) * K + k * PANEL, PANEL,
-                                      min64(PANEL, K - k), PANEL);
+                turn(j, turned + p * BACK_DEPTH * PANEL + i * PANEL, (n + i) * K + k * PANEL, min64(PANEL, K - k));
             }
-        for (int64_t i = n + BACK_DEPTH; i < min64(n + 2 * BACK_DEPTH, N); i += PANEL) /* the next ones, while these are in use */
+        for (int64_t i = n + BACK_DEPTH; i < min64(n + 2 * BACK_DEPTH, N) && !j->w->half; i += PANEL) /* the next, while these are used */
             for (int64_t f = 0; f < panels * PANEL * PANEL; f += PANEL)
                 __builtin_prefetch(j->w->panel + i * K + k0 * PANEL + f, 0, 2);
         j->kernels->product(c, ldc, j->x + t0 * N + n, N, turned, BACK_DEPTH * PANEL, rows, panels, depth, n > 0);

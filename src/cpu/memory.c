@@ -1,6 +1,8 @@
 /* memory.c - memory and (trivial) streams: on the CPU everything is done when an op returns. */
 #include "cpu/kernels.h"
 
+#include <time.h>
+
 int32_t ammpli_cpu_alloc(ammpl_stream *s, size_t bytes, void **out)
 {
     REQUIRE(s, out, "alloc: out is NULL");
@@ -46,6 +48,17 @@ int32_t ammpli_cpu_sync(ammpl_stream *s)
     return AMMPL_OK;
 }
 
+int32_t ammpli_cpu_elapsed(ammpl_stream *s, double *seconds)
+{
+    REQUIRE(s, seconds, "elapsed: seconds is NULL");
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    double now = (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    *seconds = s->asked > 0 ? now - s->asked : 0;
+    s->asked = now;
+    return AMMPL_OK;
+}
+
 /* Both forms are computed and one is picked, so that loops of it are vectorised.  No denormal appears on the way: a host
  * program that flushes them to zero reads the same numbers. */
 static inline float from_f16(uint16_t h)
@@ -79,4 +92,26 @@ void ammpli_cpu_read(float *dst, const void *src, int32_t dtype, int64_t first, 
             uint32_t bits = (uint32_t)h << 16;
             memcpy(dst + i, &bits, 4);
         }
+}
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+__attribute__((target("avx,f16c"))) static void widen_f16c(float *dst, const uint16_t *src, int64_t n)
+{
+    for (int64_t i = 0; i < n / 8 * 8; i += 8)
+        _mm256_storeu_ps(dst + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(src + i))));
+    ammpli_cpu_read(dst + n / 8 * 8, src, AMMPL_DTYPE_F16, n / 8 * 8, n % 8);
+}
+#endif
+
+void ammpli_cpu_widen(float *dst, const uint16_t *src, int64_t n)
+{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx") && __builtin_cpu_supports("f16c")) {
+        widen_f16c(dst, src, n);
+        return;
+    }
+#endif
+    ammpli_cpu_read(dst, src, AMMPL_DTYPE_F16, 0, n);
 }

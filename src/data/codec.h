@@ -6,7 +6,8 @@
 
 ammpl_status ammpli_png_decode(ammpl_context *ctx, const uint8_t *data, size_t size, const char *name,
                                ammpl_image **out);
-ammpl_status ammpli_jpeg_decode(ammpl_context *ctx, const uint8_t *data, size_t size, const char *name,
+/* least: as ammpli_image_decode_at_least. */
+ammpl_status ammpli_jpeg_decode(ammpl_context *ctx, const uint8_t *data, size_t size, const char *name, int32_t least,
                                 ammpl_image **out);
 ammpl_status ammpli_gif_decode(ammpl_context *ctx, const uint8_t *data, size_t size, const char *name,
                                ammpl_image **out);

@@ -96,15 +96,20 @@ ammpl_status ammpli_dataset_add(ammpl_dataset *ds, const ammpl_image *img, const
     return AMMPL_OK;
 }
 
+ammpl_status ammpli_item_load(ammpl_context *ctx, const ammpli_item *item, int32_t least, ammpl_image **out)
+{
+    if (!item->image)
+        return ammpli_image_load_at_least(ctx, item->path, least, out);
+    *out = ammpli_image_hold(item->image);
+    return AMMPL_OK;
+}
+
 ammpl_status ammpli_dataset_load_image(const ammpl_dataset *ds, size_t i, ammpl_image **out)
 {
     *out = NULL;
     if (i >= ds->count)
         return ammpli_fail(AMMPL_E_RANGE, "image %zu of a data set of %zu", i, ds->count);
-    if (!ds->item[i].image)
-        return ammpli_image_load(ds->ctx, ds->item[i].path, out);
-    *out = ammpli_image_hold(ds->item[i].image);
-    return AMMPL_OK;
+    return ammpli_item_load(ds->ctx, &ds->item[i], 0, out);
 }
 
 static ammpli_digest digest_of_pixels(const ammpl_image *img)
@@ -118,7 +123,7 @@ static ammpli_digest digest_of_pixels(const ammpl_image *img)
     return ammpli_digest_end(&d);
 }
 
-ammpl_status ammpli_dataset_load_digest(const ammpl_dataset *ds, size_t i, ammpli_digest *digest, ammpl_image **out)
+ammpl_status ammpli_dataset_load_digest(const ammpl_dataset *ds, size_t i, int32_t least, ammpli_digest *digest, ammpl_image **out)
 {
     const ammpli_item *item = &ds->item[i];
     if (out)
@@ -136,7 +141,7 @@ ammpl_status ammpli_dataset_load_digest(const ammpl_dataset *ds, size_t i, ammpl
     ammpli_digest_begin(&d);
     ammpli_digest_add(&d, data, size);
     *digest = ammpli_digest_end(&d);
-    ammpl_status status = out ? ammpli_image_decode(ds->ctx, data, size, item->path, out) : AMMPL_OK;
+    ammpl_status status = out ? ammpli_image_decode_at_least(ds->ctx, data, size, item->path, least, out) : AMMPL_OK;
     ammpli_free(ds->ctx, data);
     return status;
 }

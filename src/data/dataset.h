@@ -30,11 +30,13 @@ void ammpli_dataset_release(ammpl_dataset *ds);
 /* Shares img (pixels, which nobody writes any more) or copies path; exactly one is not NULL. */
 ammpl_status ammpli_dataset_add(ammpl_dataset *ds, const ammpl_image *img, const char *path, int32_t label,
                                 uint32_t id);
+/* An item's picture, by itself; least: as ammpli_image_decode_at_least, of files. */
+ammpl_status ammpli_item_load(ammpl_context *ctx, const ammpli_item *item, int32_t least, ammpl_image **out);
 /* Item i's picture: decoded now, or shared where it is held as pixels. */
 ammpl_status ammpli_dataset_load_image(const ammpl_dataset *ds, size_t i, ammpl_image **out);
 /* The same with the digest of the bytes that it was decoded from, or of the pixels and their size; out may be NULL: the
  * digest alone. */
-ammpl_status ammpli_dataset_load_digest(const ammpl_dataset *ds, size_t i, ammpli_digest *digest, ammpl_image **out);
+ammpl_status ammpli_dataset_load_digest(const ammpl_dataset *ds, size_t i, int32_t least, ammpli_digest *digest, ammpl_image **out);
 /* Every class has an image, or AMMPL_E_LABEL naming the first that has none. */
 ammpl_status ammpli_dataset_check_filled(const ammpl_dataset *ds, const char *what);
 ammpl_status ammpli_dataset_open_folder(ammpl_context *ctx, const char *dir, const char *part, ammpl_dataset **out);

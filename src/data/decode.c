@@ -18,11 +18,17 @@ static bool starts_with(const void *data, size_t size, const uint8_t *start, siz
 
 ammpl_status ammpli_image_decode(ammpl_context *ctx, const void *data, size_t size, const char *name, ammpl_image **out)
 {
+    return ammpli_image_decode_at_least(ctx, data, size, name, 0, out);
+}
+
+ammpl_status ammpli_image_decode_at_least(ammpl_context *ctx, const void *data, size_t size, const char *name, int32_t least,
+                                          ammpl_image **out)
+{
     *out = NULL;
     if (starts_with(data, size, PNG_START, sizeof PNG_START))
         return ammpli_png_decode(ctx, data, size, name, out);
     if (starts_with(data, size, JPEG_START, sizeof JPEG_START))
-        return ammpli_jpeg_decode(ctx, data, size, name, out);
+        return ammpli_jpeg_decode(ctx, data, size, name, least, out);
     if (starts_with(data, size, GIF_START, sizeof GIF_START))
         return ammpli_gif_decode(ctx, data, size, name, out);
     return ammpli_fail(AMMPL_E_IMAGE,
@@ -38,11 +44,16 @@ ammpl_status ammpli_image_read(ammpl_context *ctx, const char *path, void **data
 
 ammpl_status ammpli_image_load(ammpl_context *ctx, const char *path, ammpl_image **out)
 {
+    return ammpli_image_load_at_least(ctx, path, 0, out);
+}
+
+ammpl_status ammpli_image_load_at_least(ammpl_context *ctx, const char *path, int32_t least, ammpl_image **out)
+{
     *out = NULL;
     void *data;
     size_t size;
     TRY(ammpli_image_read(ctx, path, &data, &size));
-    ammpl_status status = ammpli_image_decode(ctx, data, size, path, out);
+    ammpl_status status = ammpli_image_decode_at_least(ctx, data, size, path, least, out);
     ammpli_free(ctx, data);
     return status;
 }

@@ -23,6 +23,10 @@ void ammpli_image_destroy(ammpl_image *img);            /* gives up one hold */
 ammpl_status ammpli_image_decode(ammpl_context *ctx, const void *data, size_t size, const char *name,
                                  ammpl_image **out);
 ammpl_status ammpli_image_load(ammpl_context *ctx, const char *path, ammpl_image **out);
+/* The same, but JPEGs are decoded at 1/2, 1/4 or 1/8 of their size where the shorter side has `least` pixels then still; 0: never. */
+ammpl_status ammpli_image_decode_at_least(ammpl_context *ctx, const void *data, size_t size, const char *name, int32_t least,
+                                          ammpl_image **out);
+ammpl_status ammpli_image_load_at_least(ammpl_context *ctx, const char *path, int32_t least, ammpl_image **out);
 /* A picture file's bytes, of bounded number, in a new block (ammpli_free). */
 ammpl_status ammpli_image_read(ammpl_context *ctx, const char *path, void **data, size_t *size);
 ammpl_status ammpli_image_save_png(const ammpl_image *img, const char *path);
@@ -30,6 +34,7 @@ ammpl_status ammpli_image_save_png(const ammpl_image *img, const char *path);
 /* What turns pixels into a model's input: from the model's files, else CLIP's. */
 typedef struct ammpli_preprocess {
     int32_t size; /* R */
+    int32_t least; /* of JPEGs that are read for training and evaluation: ammpli_image_decode_at_least */
     float mean[3], std[3];
 } ammpli_preprocess;
 

@@ -23,6 +23,7 @@ typedef struct reader {
     ammpl_context *ctx;
     const char *name; /* the picture, for sentences */
     size_t size;
+    int32_t least; /* pixels of the shorter side that a reduced picture must have; 0: no reduction */
     uint8_t *cmyk; /* one row, when there are four components */
     ammpl_status status;
 } reader;
@@ -115,6 +116,15 @@ static void cmyk_to_rgb(const uint8_t *from, uint8_t *to, size_t n)
     }
 }
 
+/* 8, 4 or 2 where the shorter side, divided by it, is long enough; else 1. */
+static unsigned reduction(const struct jpeg_decompress_struct *jpeg, int32_t least)
+{
+    unsigned shorter = jpeg->image_width < jpeg->image_height ? jpeg->image_width : jpeg->image_height, by = 8;
+    while (by > 1 && (least <= 0 || shorter / by < (unsigned)least))
+        by /= 2;
+    return by;
+}
+
 /* Everything between setjmp and the last libjpeg call; what it makes hangs on *r and *out, which survive a longjmp. */
 static ammpl_status read_picture(reader *r, const uint8_t *data, ammpl_image **out)
 {
@@ -140,8 +150,10 @@ static ammpl_status read_picture(reader *r, const uint8_t *data, ammpl_image **o
     if (jpeg->data_precision != 8 || (components != 1 && components != 3 && components != 4))
         return ammpli_fail(AMMPL_E_IMAGE, "%s: a JPEG of %d components of %d bits: 1, 3 or 4 of 8 bits are read",
                            r->name, components, jpeg->data_precision);
-    TRY(ammpli_decoded_create(r->ctx, r->name, jpeg->image_width, jpeg->image_height, least_bytes(jpeg), r->size, out));
-    size_t width = jpeg->image_width;
+    jpeg->scale_denom = reduction(jpeg, r->least); /* of scale_num = 1 */
+    jpeg_calc_output_dimensions(jpeg);
+    TRY(ammpli_decoded_create(r->ctx, r->name, jpeg->output_width, jpeg->output_height, least_bytes(jpeg), r->size, out));
+    size_t width = jpeg->output_width;
     jpeg->out_color_space = components == 4 ? JCS_CMYK : JCS_RGB;
     if (components == 4 && !(r->cmyk = ammpli_alloc(r->ctx, width, 4)))
         return AMMPL_E_MEMORY;
@@ -158,11 +170,11 @@ static ammpl_status read_picture(reader *r, const uint8_t *data, ammpl_image **o
     return AMMPL_OK;
 }
 
-ammpl_status ammpli_jpeg_decode(ammpl_context *ctx, const uint8_t *data, size_t size, const char *name,
+ammpl_status ammpli_jpeg_decode(ammpl_context *ctx, const uint8_t *data, size_t size, const char *name, int32_t least,
                                 ammpl_image **out)
 {
     *out = NULL;
-    reader r = {.ctx = ctx, .name = name, .size = size};
+    reader r = {.ctx = ctx, .name = name, .size = size, .least = least};
     r.jpeg.err = jpeg_std_error(&r.errors);
     r.jpeg.client_data = &r;
     r.errors.error_exit = on_error;

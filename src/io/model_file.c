@@ -104,7 +104,7 @@ static ammpl_status build(const ammpli_model_source *src, const ammpl_config *cf
         TRY(ammpli_model_vocabulary(src, cfg, given->merges, given->merges_size, given->vocab_json, m));
         TRY(check_eot(&c, m));
     }
-    TRY(m->device->backend->stream_create(&m->ctx->host, m->device->index, &m->stream));
+    TRY(m->device->backend->stream_create(&m->ctx->host, m->device->index, m->precision, &m->stream));
     TRY(ammpli_model_pack(parts, m));
     return m->has_text && m->has_image ? ammpli_model_compute_probe(m) : AMMPL_OK;
 }
@@ -123,6 +123,12 @@ static ammpl_status load(ammpli_model_source *src, const ammpl_device *dev, cons
         m->ctx = ammpli_context_hold(ctx);
         m->device = dev ? dev : &ctx->device[0];
         m->ops = m->device->backend->ops;
+        m->keep_f16 = strcmp(ammpli_config_string(cfg, AMMPL_OPT_WEIGHTS), "f16") == 0;
+        m->reduced_jpegs = strcmp(ammpli_config_string(cfg, AMMPL_OPT_JPEG), "reduced") == 0;
+        const char *precision = ammpli_config_string(cfg, AMMPL_OPT_PRECISION);
+        m->precision = strcmp(precision, "tf32") == 0   ? AMMPL_PRECISION_TF32
+                       : strcmp(precision, "bf16") == 0 ? AMMPL_PRECISION_BF16
+                                                        : AMMPL_PRECISION_F32;
         m->has_text = strcmp(towers, "image") != 0;
         m->has_image = strcmp(towers, "text") != 0;
         m->source = ammpli_strdup(ctx, src->name);

@@ -222,6 +222,7 @@ static ammpl_status measure_image(const measure *w, const char **joint)
         return ammpli_fail(AMMPL_E_SHAPE, "%s: its preprocessing makes pictures of %lld pixels a side, but tensors %s and %s are for %lld",
                            w->source, (long long)w->config->size, patch->name, position->name, (long long)R);
     m->preprocess.size = (int32_t)R;
+    m->preprocess.least = m->reduced_jpegs ? 2 * m->preprocess.size : 0; /* what a crop needs of it stays a reduction */
     memcpy(m->preprocess.mean, w->config->mean, sizeof m->preprocess.mean);
     memcpy(m->preprocess.std, w->config->std, sizeof m->preprocess.std);
     return measure_tower(w, AMMPLI_IMAGE, &m->image, patch->name, joint);

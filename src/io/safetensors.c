@@ -346,6 +346,11 @@ ammpl_status ammpli_st_read(const ammpli_st *st, const ammpli_st_tensor *t, void
     return read_bytes(st, dst, (size_t)t->bytes, t->offset);
 }
 
+ammpl_status ammpli_st_read_part(const ammpli_st *st, const ammpli_st_tensor *t, uint64_t first, size_t n, void *dst)
+{
+    return read_bytes(st, dst, n, t->offset + first);
+}
+
 static float float_of_bits(uint32_t bits)
 {
     float f;

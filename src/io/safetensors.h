@@ -36,6 +36,8 @@ const char *ammpli_st_meta(const ammpli_st *st, const char *key);
  * read_f32 fails with AMMPL_E_NUMERIC naming the tensor when a value is NaN or infinite. */
 ammpl_status ammpli_st_read(const ammpli_st *st, const ammpli_st_tensor *t, void *dst);
 ammpl_status ammpli_st_read_f32(const ammpli_st *st, const ammpli_st_tensor *t, float *dst);
+/* n of its raw bytes from `first` on. */
+ammpl_status ammpli_st_read_part(const ammpli_st *st, const ammpli_st_tensor *t, uint64_t first, size_t n, void *dst);
 
 /* Writing: collect float32 (or I64) tensors and metadata, then save.  Tensor data are borrowed until saved. */
 typedef struct ammpli_st_writer ammpli_st_writer;

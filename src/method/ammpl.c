@@ -187,16 +187,18 @@ static ammpl_status predict(ammpl_session *s, const ammpl_prompt *p, const float
     TRY(ammpli_ammpl_options_of(p, &o));
     int64_t C = (int64_t)p->classes, R = p->model->grid * p->model->patch;
     int64_t draws = o.mask && o.samples > 0 ? o.samples : 1; /* without masks all draws are the same */
-    double *sum = o.samples > 0 ? ammpli_alloc(p->ctx, (size_t)(IMAGES_AT_ONCE * C), sizeof *sum) : NULL;
-    if (o.samples > 0 && !sum)
-        return AMMPL_E_MEMORY;
-    ammpl_status status = AMMPL_OK;
-    for (int64_t from = 0; from < n; from += IMAGES_AT_ONCE) {
-        int64_t B = n - from < IMAGES_AT_ONCE ? n - from : IMAGES_AT_ONCE;
+    int64_t most = ammpli_images_at_once(s, IMAGES_AT_ONCE);
+    double *sum = NULL;
+    ammpli_arena_reset(&s->engine);
+    if (o.samples > 0)
+        TRY(ammpli_take_host(&s->engine, (size_t)(most * C) * sizeof *sum, (void **)&sum));
+    ammpli_mark mark = ammpli_arena_mark(&s->engine);
+    for (int64_t from = 0; from < n; from += most) {
+        int64_t B = n - from < most ? n - from : most;
         float *out = logits + from * C;
         for (int64_t d = 0; d < draws; d++) {
-            ammpli_arena_reset(&s->engine);
-            TRY_GOTO(done, ammpli_ammpl_infer(s, p, &o, pixels + from * 3 * R * R, B, (uint32_t)d, out));
+            ammpli_arena_release(&s->engine, mark);
+            TRY(ammpli_ammpl_infer(s, p, &o, pixels + from * 3 * R * R, B, (uint32_t)d, out));
             /* mean:S averages probabilities; its logits are the logarithm of that mean. */
             for (int64_t b = 0; b < B && sum; b++) {
                 double top = out[b * C], z = 0;
@@ -211,9 +213,7 @@ static ammpl_status predict(ammpl_session *s, const ammpl_prompt *p, const float
         for (int64_t i = 0; i < B * C && sum; i++)
             out[i] = (float)log(sum[i] / (double)draws < 1e-300 ? 1e-300 : sum[i] / (double)draws); /* NaN stays NaN */
     }
-done:
-    ammpli_free(p->ctx, sum);
-    return status;
+    return AMMPL_OK;
 }
 
 static ammpl_status accumulate(ammpl_session *s, ammpl_prompt *p, const ammpl_batch *batch, double *loss, float *logits)
@@ -237,8 +237,9 @@ static ammpl_status encode_images(ammpl_session *s, const ammpl_prompt *p, const
     ammpli_ammpl_options o;
     TRY(ammpli_ammpl_options_of(p, &o));
     int64_t R = p->model->grid * p->model->patch;
-    for (int64_t from = 0; from < n; from += IMAGES_AT_ONCE) {
-        int64_t B = n - from < IMAGES_AT_ONCE ? n - from : IMAGES_AT_ONCE;
+    int64_t most = ammpli_images_at_once(s, IMAGES_AT_ONCE);
+    for (int64_t from = 0; from < n; from += most) {
+        int64_t B = n - from < most ? n - from : most;
         ammpli_arena_reset(&s->engine);
         TRY(ammpli_ammpl_features(s, p, &o, pixels + from * 3 * R * R, B, out + from * p->model->embed));
     }

@@ -22,14 +22,11 @@ static ammpli_mlp text_to_image(const ammpl_prompt *p, const ammpli_ammpl_option
 /* For each of K pads the row of `padding` it starts from: its class's, or the one there is. */
 static ammpl_status tile_rows(ammpli_engine *e, int64_t pads, bool per_class, int32_t **out)
 {
-    int32_t *host = ammpli_alloc(e->ctx, (size_t)pads, sizeof *host);
-    if (!host)
-        return AMMPL_E_MEMORY;
+    int32_t *host;
+    TRY(ammpli_take_host(e, (size_t)pads * sizeof *host, (void **)&host));
     for (int64_t i = 0; i < pads; i++)
         host[i] = per_class ? (int32_t)i : 0;
-    ammpl_status status = ammpli_take_ints(e, host, pads, out);
-    ammpli_free(e->ctx, host);
-    return status;
+    return ammpli_take_ints(e, host, pads, out);
 }
 
 /* pad_row [K,W] = conv1 of each tile. */

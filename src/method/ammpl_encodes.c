@@ -6,16 +6,6 @@
 
 #include <string.h>
 
-void ammpli_encodes_free(ammpl_context *ctx, ammpli_encodes *en)
-{
-    ammpli_free(ctx, en->ii);
-    ammpli_free(ctx, en->mi);
-    ammpli_free(ctx, en->ki);
-    ammpli_free(ctx, en->pi);
-    ammpli_free(ctx, en->of);
-    *en = (ammpli_encodes){0};
-}
-
 static bool keeps_everything(const float *mask, int64_t P)
 {
     for (int64_t j = 0; j < P; j++)
@@ -24,20 +14,16 @@ static bool keeps_everything(const float *mask, int64_t P)
     return true;
 }
 
-ammpl_status ammpli_encodes_plan(ammpl_context *ctx, const ammpli_encode_question *q, ammpli_encodes *out)
+ammpl_status ammpli_encodes_plan(ammpli_engine *e, const ammpli_encode_question *q, ammpli_encodes *out)
 {
     int64_t B = q->B, C = q->C, P = q->P;
-    size_t pairs = (size_t)(B * C);
-    ammpli_encodes en = {.ii = ammpli_alloc(ctx, pairs, sizeof(int32_t)),
-                         .mi = ammpli_alloc(ctx, pairs, sizeof(int32_t)),
-                         .ki = ammpli_alloc(ctx, pairs, sizeof(int32_t)),
-                         .pi = ammpli_alloc(ctx, pairs, sizeof(int32_t)),
-                         .of = ammpli_alloc(ctx, pairs, sizeof(int32_t))};
-    *out = en;
-    if (!en.ii || !en.mi || !en.ki || !en.pi || !en.of) {
-        ammpli_encodes_free(ctx, out);
-        return AMMPL_E_MEMORY;
-    }
+    int64_t pairs = B * C;
+    ammpli_encodes en = {0};
+    TRY(ammpli_take_host(e, (size_t)(5 * pairs) * sizeof *en.ii, (void **)&en.ii));
+    en.mi = en.ii + pairs;
+    en.ki = en.mi + pairs;
+    en.pi = en.ki + pairs;
+    en.of = en.pi + pairs;
     for (int64_t b = 0; b < B; b++) {
         int64_t first = en.n; /* this image's encodes start here */
         for (int64_t i = 0; i < C; i++) {
@@ -53,7 +39,7 @@ ammpl_status ammpli_encodes_plan(ammpl_context *ctx, const ammpli_encode_questio
             int64_t u = q->merge ? first : en.n;
             for (; u < en.n; u++) {
                 const float *other = q->mask + en.mi[u] * P;
-                bool same = other == mask || memcmp(other, mask, (size_t)P * sizeof *mask) == 0;
+                bool same = other == mask || (!q->by_row && memcmp(other, mask, (size_t)P * sizeof *mask) == 0);
                 if (same && (!q->has_pads || all || en.ki[u] == pad))
                     break;
             }

@@ -54,17 +54,6 @@ static double logit_factor(const run *r)
     return exp(r->p->model->logit_scale);
 }
 
-static void run_free(run *r)
-{
-    ammpl_context *ctx = r->p->ctx;
-    ammpli_encodes_free(ctx, &r->encodes);
-    ammpli_encodes_free(ctx, &r->first_encodes);
-    ammpli_free(ctx, r->mask_host);
-    ammpli_free(ctx, r->own);
-    ammpli_free(ctx, r->shift_of);
-    ammpli_free(ctx, r->cls);
-}
-
 static ammpli_mlp image_to_text(const run *r)
 {
     const ammpli_tensor *w1 = ammpli_prompt_find(r->p, "image_to_text.linear1.weight");
@@ -92,12 +81,9 @@ static ammpl_status draw_masks(run *r)
     r->row_image = !r->batch ? 0 : by_class ? C : 1;
     r->mask_rows = (r->batch ? B : 1) * (by_class ? C : 1);
     int64_t n = r->mask_rows;
-    int32_t *host = ammpli_alloc(e->ctx, (size_t)(3 * n), sizeof *host), *device = NULL;
-    r->mask_host = ammpli_alloc(e->ctx, (size_t)((n + 1) * P), sizeof(float));
-    if (!host || !r->mask_host) {
-        ammpli_free(e->ctx, host);
-        return AMMPL_E_MEMORY;
-    }
+    int32_t *host, *device;
+    TRY(ammpli_take_host(e, (size_t)(3 * n) * sizeof *host, (void **)&host));
+    TRY(ammpli_take_host(e, (size_t)((n + 1) * P) * sizeof(float), (void **)&r->mask_host));
     uint32_t *hash = (uint32_t *)host + n, *id = hash + n;
     for (int64_t i = 0; i < n; i++) {
         int64_t c = by_class ? i % C : 0, b = by_class ? i / C : i;
@@ -106,9 +92,7 @@ static ammpl_status draw_masks(run *r)
         hash[i] = named ? r->p->class_hash[c] : 0;
         id[i] = !r->batch ? r->draw : r->batch->image_id ? r->batch->image_id[b] : (uint32_t)b;
     }
-    ammpl_status status = ammpli_take_ints(e, host, 3 * n, &device);
-    ammpli_free(e->ctx, host);
-    TRY(status);
+    TRY(ammpli_take_ints(e, host, 3 * n, &device));
     TRY(ammpli_take_floats(e, (n + 1) * P, &r->mask));
     RUN(mask_draw, r->mask, ammpli_value(r->p, "mask_prob"), device, (uint32_t *)device + n, (uint32_t *)device + 2 * n,
         r->batch ? r->batch->seed : o->eval_seed, r->batch ? AMMPLI_DRAW_MASK : AMMPLI_DRAW_MASK_EVAL,
@@ -128,15 +112,12 @@ static ammpl_status plain_features(run *r, float *x /*[B,E]*/)
     if (r->batch && r->batch->features) /* the caller knows them (shortcut 5) */
         return e->ops->upload(e->stream, x, r->batch->features, bytes);
     ammpli_mark mark = ammpli_arena_mark(e);
-    int32_t *all = ammpli_alloc(e->ctx, (size_t)r->B, sizeof *all);
-    if (!all)
-        return AMMPL_E_MEMORY;
+    int32_t *all;
+    TRY(ammpli_take_host(e, (size_t)r->B * sizeof *all, (void **)&all));
     for (int64_t b = 0; b < r->B; b++)
         all[b] = (int32_t)b;
     ammpli_image_stage plain = {.n = r->B, .image = r->image, .ii = all};
-    ammpl_status status = ammpli_image_stage_forward(r->s, &plain);
-    ammpli_free(e->ctx, all);
-    TRY(status);
+    TRY(ammpli_image_stage_forward(r->s, &plain));
     RUN(copy, x, plain.x, bytes);
     ammpli_arena_release(e, mark);
     return AMMPL_OK;
@@ -160,25 +141,20 @@ static ammpl_status choose_candidates(run *r)
 {
     ammpli_engine *e = &r->s->engine;
     int64_t B = r->B, C = r->C, E = e->model->embed, K = r->o->candidates;
-    r->own = ammpli_alloc(e->ctx, (size_t)(B * C), sizeof *r->own);
-    ranked *order = ammpli_alloc(e->ctx, (size_t)C, sizeof *order);
-    float *host = ammpli_alloc(e->ctx, (size_t)(B * C), sizeof *host);
-    ammpl_status status = AMMPL_E_MEMORY;
-    if (!r->own || !order || !host)
-        goto done;
+    TRY(ammpli_take_host_zeros(e, B * C, sizeof *r->own, (void **)&r->own));
     ammpli_mark mark = ammpli_arena_mark(e);
-    float *x, *similarity;
-    TRY_GOTO(done, ammpli_take_floats(e, B * E, &x));
-    TRY_GOTO(done, ammpli_take_floats(e, B * C, &similarity));
-    TRY_GOTO(done, plain_features(r, x));
-    TRY_GOTO(done, e->ops->gemm(e->stream, 1, B, C, E, 1, x, 0, 0, r->z0, 1, 0, 0, similarity, 0));
-    TRY_GOTO(done, e->ops->download(e->stream, host, similarity, (size_t)(B * C) * sizeof *host));
-    ammpli_arena_release(e, mark);
+    ranked *order;
+    float *host, *x, *similarity;
+    TRY(ammpli_take_host(e, (size_t)C * sizeof *order, (void **)&order));
+    TRY(ammpli_take_host(e, (size_t)(B * C) * sizeof *host, (void **)&host));
+    TRY(ammpli_take_floats(e, B * E, &x));
+    TRY(ammpli_take_floats(e, B * C, &similarity));
+    TRY(plain_features(r, x));
+    RUN(gemm, 1, B, C, E, 1, x, 0, 0, r->z0, 1, 0, 0, similarity, 0);
+    RUN(download, host, similarity, (size_t)(B * C) * sizeof *host);
     for (int64_t i = 0; i < B * C; i++)
-        if (!isfinite(host[i])) {
-            status = ammpli_fail(AMMPL_E_NUMERIC, "an image's features are not finite; the pixels hold NaN or infinity");
-            goto done;
-        }
+        if (!isfinite(host[i]))
+            return ammpli_fail(AMMPL_E_NUMERIC, "an image's features are not finite; the pixels hold NaN or infinity");
     for (int64_t b = 0; b < B; b++) {
         for (int32_t i = 0; i < C; i++)
             order[i] = (ranked){host[b * C + i], i};
@@ -188,10 +164,8 @@ static ammpl_status choose_candidates(run *r)
         if (r->batch)
             r->own[b * C + r->batch->label[b]] = true;
     }
-done:
-    ammpli_free(e->ctx, host);
-    ammpli_free(e->ctx, order);
-    return status;
+    ammpli_arena_release(e, mark);
+    return AMMPL_OK;
 }
 
 /* Features x of the pictures that masks and these pads make, plain images last. */
@@ -214,9 +188,10 @@ static ammpl_status encode_pictures(run *r, const float *pad_row, int64_t pads, 
                                 /* In training each class's P needs its own part of the gradient, and with blend each pad's. */
                                 .merge = (!training || (!o->per_class && !(o->blend && pads > 1))) &&
                                          !(r->s->engine.without & AMMPLI_WITHOUT_EQUAL),
+                                .by_row = e->rehearsing,
                                 .training = training,
                                 .own = r->own};
-    TRY(ammpli_encodes_plan(e->ctx, &q, en));
+    TRY(ammpli_encodes_plan(e, &q, en));
     *xs = en->n + (en->plain ? r->B : 0);
     TRY(ammpli_take_floats(e, *xs * E, x));
     if (en->plain)
@@ -246,14 +221,11 @@ static int32_t class_major(const run *r, int64_t pair)
 
 static ammpl_status take_ones(ammpli_engine *e, int64_t n, float **out)
 {
-    float *host = ammpli_alloc(e->ctx, (size_t)n, sizeof *host);
-    if (!host)
-        return AMMPL_E_MEMORY;
+    float *host;
+    TRY(ammpli_take_host(e, (size_t)n * sizeof *host, (void **)&host));
     for (int64_t i = 0; i < n; i++)
         host[i] = 1;
-    ammpl_status status = ammpli_take_copy(e, host, n, out);
-    ammpli_free(e->ctx, host);
-    return status;
+    return ammpli_take_copy(e, host, n, out);
 }
 
 static ammpl_status shift_forward(run *r)
@@ -261,9 +233,7 @@ static ammpl_status shift_forward(run *r)
     ammpli_engine *e = &r->s->engine;
     int64_t pairs = r->B * r->C, E = e->model->embed, l = e->model->text.width;
     ammpli_mlp f = image_to_text(r);
-    r->shift_of = ammpli_alloc(e->ctx, (size_t)pairs, sizeof *r->shift_of);
-    if (!r->shift_of)
-        return AMMPL_E_MEMORY;
+    TRY(ammpli_take_host(e, (size_t)pairs * sizeof *r->shift_of, (void **)&r->shift_of));
     r->shift_rows = r->o->per_class ? pairs : r->first_xs;
     for (int64_t i = 0; i < pairs; i++)
         r->shift_of[i] = r->o->per_class ? class_major(r, i) : r->first_of[i];
@@ -378,9 +348,7 @@ static ammpl_status forward(run *r, const float *pixels)
 
     /* Step 7: z per image and class with interaction, z0 without. */
     const float *z = r->z0;
-    r->cls = ammpli_alloc(e->ctx, (size_t)pairs, sizeof *r->cls);
-    if (!r->cls)
-        return AMMPL_E_MEMORY;
+    TRY(ammpli_take_host(e, (size_t)pairs * sizeof *r->cls, (void **)&r->cls));
     for (int64_t i = 0; i < pairs; i++)
         r->cls[i] = (int32_t)(i % r->C);
     if (o->interaction) {
@@ -458,11 +426,8 @@ ammpl_status ammpli_ammpl_infer(ammpl_session *s, const ammpl_prompt *p, const a
                                 int64_t n, uint32_t draw, float *logits)
 {
     run r = {.s = s, .p = p, .o = o, .draw = draw, .B = n, .C = (int64_t)p->classes};
-    ammpl_status status = forward(&r, pixels);
-    if (status >= 0)
-        status = s->engine.ops->download(s->engine.stream, logits, r.logits, (size_t)(n * r.C) * sizeof *logits);
-    run_free(&r);
-    return status;
+    TRY(forward(&r, pixels));
+    return s->engine.ops->download(s->engine.stream, logits, r.logits, (size_t)(n * r.C) * sizeof *logits);
 }
 
 ammpl_status ammpli_ammpl_features(ammpl_session *s, const ammpl_prompt *p, const ammpli_ammpl_options *o, const float *pixels,
@@ -473,11 +438,10 @@ ammpl_status ammpli_ammpl_features(ammpl_session *s, const ammpl_prompt *p, cons
     run r = {.s = s, .p = p, .o = &image_only, .B = n, .C = (int64_t)p->classes};
     ammpli_engine *e = &s->engine;
     int64_t E = e->model->embed;
-    ammpl_status status = forward(&r, pixels);
-    for (int64_t b = 0; status >= 0 && b < n; b++)
-        status = e->ops->download(e->stream, out + b * E, r.x + r.encodes.of[b * r.C] * E, (size_t)E * sizeof *out);
-    run_free(&r);
-    return status;
+    TRY(forward(&r, pixels));
+    for (int64_t b = 0; b < n; b++)
+        RUN(download, out + b * E, r.x + r.encodes.of[b * r.C] * E, (size_t)E * sizeof *out);
+    return AMMPL_OK;
 }
 
 /* Forward, loss, backward, and the gradients added to the prompt's. */
@@ -492,13 +456,10 @@ static ammpl_status accumulate(run *r, ammpl_prompt *p, double *loss, float *log
     TRY(ammpli_cross_entropy(e, r->logits, r->batch->label, B, C, ammpli_batch_weight(r->batch), &sum, dlogits));
     TRY(ammpli_check_loss(sum));
     TRY(ammpli_gradients_take(e, p, &grad));
-    ammpl_status status = backward(r, dlogits, grad);
-    if (status >= 0 && logits)
-        status = e->ops->download(e->stream, logits, r->logits, (size_t)(B * C) * sizeof *logits);
-    if (status >= 0)
-        status = ammpli_gradients_add(e, p, grad);
-    ammpli_free(e->ctx, grad);
-    TRY(status);
+    TRY(backward(r, dlogits, grad));
+    if (logits)
+        RUN(download, logits, r->logits, (size_t)(B * C) * sizeof *logits);
+    TRY(ammpli_gradients_add(e, p, grad));
     *loss = sum;
     return AMMPL_OK;
 }
@@ -508,7 +469,5 @@ ammpl_status ammpli_ammpl_accumulate(ammpl_session *s, ammpl_prompt *p, const am
     ammpli_ammpl_options o;
     TRY(ammpli_ammpl_options_of(p, &o));
     run r = {.s = s, .p = p, .o = &o, .batch = batch, .B = (int64_t)batch->n, .C = (int64_t)p->classes};
-    ammpl_status status = accumulate(&r, p, loss, logits);
-    run_free(&r);
-    return status;
+    return accumulate(&r, p, loss, logits);
 }

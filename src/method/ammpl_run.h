@@ -70,11 +70,11 @@ typedef struct ammpli_encode_question {
     bool prob_per_class;
     bool has_pads;
     bool merge;              /* equal pictures are encoded once */
+    bool by_row;             /* masks of two rows count as different: what a plan has to do with */
     bool training;           /* a mask that keeps everything still has a gradient */
     const bool *own;         /* [B*C] gets an encode of its own (candidates), or NULL: all */
 } ammpli_encode_question;
-ammpl_status ammpli_encodes_plan(ammpl_context *ctx, const ammpli_encode_question *q, ammpli_encodes *out);
-void ammpli_encodes_free(ammpl_context *ctx, ammpli_encodes *en);
+ammpl_status ammpli_encodes_plan(ammpli_engine *e, const ammpli_encode_question *q, ammpli_encodes *out);
 
 /* ---- ammpl_run.c ---- */
 /* logits [n,C] host; draw: number of the evaluation draw. */

@@ -38,17 +38,14 @@ ammpl_status ammpli_session_masks(ammpl_session *s, const ammpl_prompt *p, uint3
     ammpli_engine *e = &s->engine;
     ammpli_arena_reset(e);
     int64_t rows = o.per_class ? C : 1;
-    int32_t *index = ammpli_alloc(e->ctx, (size_t)(3 * rows), sizeof *index), *device = NULL;
-    if (!index)
-        return AMMPL_E_MEMORY;
+    int32_t *index, *device;
+    TRY(ammpli_take_host(e, (size_t)(3 * rows) * sizeof *index, (void **)&index));
     for (int64_t i = 0; i < rows; i++) {
         index[i] = (int32_t)i;
         ((uint32_t *)index)[rows + i] = o.per_class ? p->class_hash[i] : 0;
         ((uint32_t *)index)[2 * rows + i] = draw;
     }
-    ammpl_status status = ammpli_take_ints(e, index, 3 * rows, &device);
-    ammpli_free(e->ctx, index);
-    TRY(status);
+    TRY(ammpli_take_ints(e, index, 3 * rows, &device));
     float *mask;
     TRY(ammpli_take_floats(e, rows * P, &mask));
     RUN(mask_draw, mask, ammpli_value(p, "mask_prob"), device, (uint32_t *)device + rows, (uint32_t *)device + 2 * rows, o.eval_seed,

@@ -67,20 +67,13 @@ typedef struct run {
     float *logits;             /* [B,C] */
 } run;
 
-static void run_free(run *r)
-{
-    ammpli_free(r->p->ctx, r->cls);
-}
-
 static ammpl_status pairs(run *r)
 {
     int64_t n = r->B * r->C;
     if (n > INT32_MAX / 4)
         return ammpli_fail(AMMPL_E_MEMORY, "%lld images of %lld classes in one step are too many; use a smaller batch", (long long)r->B,
                            (long long)r->C);
-    r->cls = ammpli_alloc(r->p->ctx, (size_t)(2 * n), sizeof *r->cls);
-    if (!r->cls)
-        return AMMPL_E_MEMORY;
+    TRY(ammpli_take_host(&r->s->engine, (size_t)(2 * n) * sizeof *r->cls, (void **)&r->cls));
     r->image = r->cls + n;
     for (int64_t i = 0; i < n; i++) {
         r->cls[i] = (int32_t)(i % r->C);
@@ -164,10 +157,7 @@ static ammpl_status accumulate(ammpl_session *s, ammpl_prompt *p, const ammpl_ba
     float **grad;
     ammpli_arena_reset(&s->engine);
     TRY(ammpli_gradients_take(&s->engine, p, &grad));
-    ammpl_status status = run_step(&r, p, batch, grad, loss, logits);
-    ammpli_free(p->ctx, grad);
-    run_free(&r);
-    return status;
+    return run_step(&r, p, batch, grad, loss, logits);
 }
 
 enum { IMAGES_AT_ONCE = 8 }; /* bounds what inference holds; results do not depend on it */
@@ -176,15 +166,13 @@ static ammpl_status predict(ammpl_session *s, const ammpl_prompt *p, const float
 {
     ammpli_engine *e = &s->engine;
     int64_t R = p->model->grid * p->model->patch, C = (int64_t)p->classes;
-    for (int64_t from = 0; from < n; from += IMAGES_AT_ONCE) {
-        run r = {.s = s, .p = p, .B = n - from < IMAGES_AT_ONCE ? n - from : IMAGES_AT_ONCE, .C = C};
+    int64_t most = ammpli_images_at_once(s, IMAGES_AT_ONCE);
+    for (int64_t from = 0; from < n; from += most) {
+        run r = {.s = s, .p = p, .B = n - from < most ? n - from : most, .C = C};
         ammpli_arena_reset(e);
         TRY(ammpli_plain_features(s, pixels + from * 3 * R * R, r.B, &r.x));
-        ammpl_status status = forward(&r, false);
-        if (status >= 0)
-            status = e->ops->download(e->stream, logits + from * C, r.logits, (size_t)(r.B * C) * sizeof *logits);
-        run_free(&r);
-        TRY(status);
+        TRY(forward(&r, false));
+        RUN(download, logits + from * C, r.logits, (size_t)(r.B * C) * sizeof *logits);
     }
     return AMMPL_OK;
 }

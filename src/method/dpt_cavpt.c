@@ -67,9 +67,8 @@ static ammpl_status weight_back(ammpli_engine *e, float *dw, const float *dy, in
 static ammpl_status gather_tokens(ammpli_engine *e, const dpt_sizes *z, dpt_cavpt *c, const float *x)
 {
     int64_t L = z->N + DPT_EXTRA, B = c->B;
-    int32_t *host = ammpli_alloc(e->ctx, (size_t)(B * (z->N + 2 * DPT_EXTRA)), sizeof *host), *device;
-    if (!host)
-        return AMMPL_E_MEMORY;
+    int32_t *host, *device;
+    TRY(ammpli_take_host(e, (size_t)(B * (z->N + 2 * DPT_EXTRA)) * sizeof *host, (void **)&host));
     int32_t *own = host, *extra = own + B * z->N, *token = extra + B * DPT_EXTRA;
     for (int64_t b = 0; b < B; b++) {
         for (int64_t i = 0; i < z->N; i++)
@@ -79,9 +78,7 @@ static ammpl_status gather_tokens(ammpli_engine *e, const dpt_sizes *z, dpt_cavp
             token[b * DPT_EXTRA + i] = (int32_t)i;
         }
     }
-    ammpl_status status = ammpli_take_ints(e, host, B * (z->N + 2 * DPT_EXTRA), &device);
-    ammpli_free(e->ctx, host);
-    TRY(status);
+    TRY(ammpli_take_ints(e, host, B * (z->N + 2 * DPT_EXTRA), &device));
     RUN(rows_copy, c->tokens, device, x, NULL, B * z->N, z->W);
     return e->ops->rows_copy(e->stream, c->tokens, device + B * z->N, c->ctx, device + B * (z->N + DPT_EXTRA), B * DPT_EXTRA, z->W);
 }

@@ -65,22 +65,19 @@ static int by_similarity(const void *a, const void *b)
 
 static ammpl_status rank(run *r, const float *similarity)
 {
-    ranked *order = ammpli_alloc(r->p->ctx, (size_t)r->z.C, sizeof *order);
-    if (!order)
-        return AMMPL_E_MEMORY;
-    ammpl_status status = AMMPL_OK;
-    for (int64_t b = 0; b < r->B && status >= 0; b++) {
+    ranked *order;
+    TRY(ammpli_take_host(&r->s->engine, (size_t)r->z.C * sizeof *order, (void **)&order));
+    for (int64_t b = 0; b < r->B; b++) {
         for (int32_t i = 0; i < r->z.C; i++) {
             order[i] = (ranked){similarity[b * r->z.C + i], i};
             if (!isfinite(order[i].similarity))
-                status = ammpli_fail(AMMPL_E_NUMERIC, "an image's features are not finite; the pixels hold NaN or infinity");
+                return ammpli_fail(AMMPL_E_NUMERIC, "an image's features are not finite; the pixels hold NaN or infinity");
         }
         qsort(order, (size_t)r->z.C, sizeof *order, by_similarity);
         for (int64_t k = 0; k < r->z.K; k++)
             r->top[b * r->z.K + k] = order[k].i;
     }
-    ammpli_free(r->p->ctx, order);
-    return status;
+    return AMMPL_OK;
 }
 
 static ammpl_status choose(run *r, const float *pixels)
@@ -89,19 +86,16 @@ static ammpl_status choose(run *r, const float *pixels)
     int64_t B = r->B, C = r->z.C;
     TRY(ammpli_template_features(r->s, r->p, &r->template));
     TRY(ammpli_plain_features(r->s, pixels, B, &r->plain));
-    r->top = ammpli_alloc(r->p->ctx, (size_t)(B * r->z.K), sizeof *r->top);
-    float *host = ammpli_alloc(r->p->ctx, (size_t)(B * C), sizeof *host), *similarity;
+    TRY(ammpli_take_host(e, (size_t)(B * r->z.K) * sizeof *r->top, (void **)&r->top));
     ammpli_mark mark = ammpli_arena_mark(e);
-    ammpl_status status = r->top && host ? ammpli_take_floats(e, B * C, &similarity) : AMMPL_E_MEMORY;
-    if (status >= 0)
-        status = e->ops->gemm(e->stream, 1, B, C, r->z.E, logit_factor(r), r->plain, 0, 0, r->template, 1, 0, 0, similarity, 0);
-    if (status >= 0)
-        status = e->ops->download(e->stream, host, similarity, (size_t)(B * C) * sizeof *host);
-    if (status >= 0)
-        status = rank(r, host);
+    float *host, *similarity;
+    TRY(ammpli_take_host(e, (size_t)(B * C) * sizeof *host, (void **)&host));
+    TRY(ammpli_take_floats(e, B * C, &similarity));
+    RUN(gemm, 1, B, C, r->z.E, logit_factor(r), r->plain, 0, 0, r->template, 1, 0, 0, similarity, 0);
+    RUN(download, host, similarity, (size_t)(B * C) * sizeof *host);
+    TRY(rank(r, host));
     ammpli_arena_release(e, mark);
-    ammpli_free(r->p->ctx, host);
-    return status;
+    return AMMPL_OK;
 }
 
 /* The slot of image b's true class among its K, or -1. */
@@ -172,13 +166,6 @@ typedef struct part {
     float *feature, *norm;  /* [B,E], [B] */
 } part;
 
-static void part_free(const run *r, part *t)
-{
-    ammpli_free(r->p->ctx, t->upper);
-    ammpli_free(r->p->ctx, t->prompt);
-    ammpli_free(r->p->ctx, t->cavpt);
-}
-
 /* x through the blocks of a pass whose slots are dropped behind it (or that ends in features). */
 static ammpl_status blocks(run *r, part *t, ammpli_pass *pass)
 {
@@ -227,11 +214,9 @@ static ammpl_status forward(run *r, part *t, const float *pixels)
 {
     ammpli_engine *e = &r->s->engine;
     dpt_sizes z = r->z;
-    t->upper = ammpli_alloc(e->ctx, (size_t)z.T, sizeof *t->upper);
-    t->prompt = ammpli_alloc(e->ctx, (size_t)(z.b + z.T), sizeof *t->prompt);
-    t->cavpt = ammpli_alloc(e->ctx, (size_t)z.T, sizeof *t->cavpt);
-    if (!t->upper || !t->prompt || !t->cavpt)
-        return AMMPL_E_MEMORY;
+    TRY(ammpli_take_host_zeros(e, z.T, sizeof *t->upper, (void **)&t->upper));
+    TRY(ammpli_take_host_zeros(e, z.b + z.T, sizeof *t->prompt, (void **)&t->prompt));
+    TRY(ammpli_take_host_zeros(e, z.T, sizeof *t->cavpt, (void **)&t->cavpt));
     TRY(ammpli_take_ints(e, r->top + t->first * z.K, t->B * z.K, &t->selected));
     TRY(ammpli_take_floats(e, t->B * z.E, &t->feature));
     TRY(ammpli_take_floats(e, t->B, &t->norm));
@@ -275,9 +260,9 @@ static ammpl_status blocks_back(run *r, part *t, const ammpli_pass *pass, float 
 static ammpl_status auxiliary(run *r, const part *t, int64_t j, float *dout)
 {
     double alpha = ammpli_config_float(r->p->config, AMMPL_OPT_AUX_WEIGHT);
-    int32_t *row = ammpli_alloc(r->p->ctx, (size_t)(2 * t->B), sizeof *row), *label = row ? row + t->B : NULL;
-    if (!row)
-        return AMMPL_E_MEMORY;
+    int32_t *row, *label;
+    TRY(ammpli_take_host(&r->s->engine, (size_t)(2 * t->B) * sizeof *row, (void **)&row));
+    label = row + t->B;
     int64_t h = 0;
     for (int64_t b = 0; b < t->B; b++) {
         int64_t k = hit_slot(r, r->batch->label, t->first + b);
@@ -286,44 +271,36 @@ static ammpl_status auxiliary(run *r, const part *t, int64_t j, float *dout)
         row[h] = (int32_t)(b * r->z.K + k);
         label[h++] = r->batch->label[t->first + b];
     }
-    ammpl_status status = AMMPL_OK;
-    if (h > 0 && alpha > 0)
-        status = ammpli_dpt_cavpt_aux(&r->s->engine, &r->z, &t->cavpt[j], row, label, h, alpha * r->aux_weight, &r->aux[j], dout);
-    ammpli_free(r->p->ctx, row);
-    return status;
+    if (h == 0 || alpha == 0)
+        return AMMPL_OK;
+    return ammpli_dpt_cavpt_aux(&r->s->engine, &r->z, &t->cavpt[j], row, label, h, alpha * r->aux_weight, &r->aux[j], dout);
 }
 
 static ammpl_status backward(run *r, part *t, float *const *dvisual)
 {
     ammpli_engine *e = &r->s->engine;
     dpt_sizes z = r->z;
-    float *dv, *dlast, **dprompt = ammpli_alloc(e->ctx, (size_t)(z.b + z.T), sizeof *dprompt);
-    ammpl_status status = AMMPL_E_MEMORY;
-    if (!dprompt)
-        return status;
-    TRY_GOTO(done, ammpli_take_floats(e, t->B * z.E, &dv));
-    TRY_GOTO(done, ammpli_take_floats(e, t->B * z.W, &dlast));
-    TRY_GOTO(done, e->ops->gemm(e->stream, 1, t->B, z.E, z.C, logit_factor(r), r->dlogits + t->first * z.C, 0, 0, r->unit, 0, 0, 0, dv, 0));
+    float *dv, *dlast, **dprompt;
+    TRY(ammpli_take_host_zeros(e, z.b + z.T, sizeof *dprompt, (void **)&dprompt));
+    TRY(ammpli_take_floats(e, t->B * z.E, &dv));
+    TRY(ammpli_take_floats(e, t->B * z.W, &dlast));
+    RUN(gemm, 1, t->B, z.E, z.C, logit_factor(r), r->dlogits + t->first * z.C, 0, 0, r->unit, 0, 0, 0, dv, 0);
     if (r->dimage)
-        TRY_GOTO(done, e->ops->gemm(e->stream, 1, t->B, z.E, z.C, logit_factor(r), r->dimage + t->first * z.C, 0, 0, r->template, 0, 0,
-                                    1, dv, 0));
-    TRY_GOTO(done, e->ops->l2norm_backward(e->stream, dv, dv, r->v + t->first * z.E, t->norm, t->B, z.E));
-    TRY_GOTO(done, ammpli_feature_backward(e, &t->upper[z.T - 1], dv, dlast));
+        RUN(gemm, 1, t->B, z.E, z.C, logit_factor(r), r->dimage + t->first * z.C, 0, 0, r->template, 0, 0, 1, dv, 0);
+    RUN(l2norm_backward, dv, dv, r->v + t->first * z.E, t->norm, t->B, z.E);
+    TRY(ammpli_feature_backward(e, &t->upper[z.T - 1], dv, dlast));
     for (int64_t j = z.T - 1; j >= 0; j--) {
         float *dout;
-        TRY_GOTO(done, ammpli_take_zeros(e, t->B * z.K * z.W, &dprompt[z.b + j]));
-        TRY_GOTO(done, ammpli_take_zeros(e, t->B * z.K * z.W, &dout));
-        TRY_GOTO(done, blocks_back(r, t, &t->upper[j], dlast, dprompt));
-        TRY_GOTO(done, auxiliary(r, t, j, dout));
-        TRY_GOTO(done, ammpli_dpt_cavpt_backward(e, &z, &t->cavpt[j], dprompt[z.b + j], dout, t->selected,
+        TRY(ammpli_take_zeros(e, t->B * z.K * z.W, &dprompt[z.b + j]));
+        TRY(ammpli_take_zeros(e, t->B * z.K * z.W, &dout));
+        TRY(blocks_back(r, t, &t->upper[j], dlast, dprompt));
+        TRY(auxiliary(r, t, j, dout));
+        TRY(ammpli_dpt_cavpt_backward(e, &z, &t->cavpt[j], dprompt[z.b + j], dout, t->selected,
                                            r->dw + j * z.C * z.E));
     }
     if (z.b > 0)
-        TRY_GOTO(done, blocks_back(r, t, &t->lower, NULL, dvisual));
-    status = AMMPL_OK;
-done:
-    ammpli_free(e->ctx, dprompt);
-    return status;
+        TRY(blocks_back(r, t, &t->lower, NULL, dvisual));
+    return AMMPL_OK;
 }
 
 /* ---- loss ---- */
@@ -384,13 +361,9 @@ static ammpl_status train_parts(run *r, float *const *dvisual)
     for (int64_t first = 0; first < r->B; first += most) {
         part t = {.first = first, .B = r->B - first < most ? r->B - first : most};
         ammpli_mark mark = ammpli_arena_mark(e);
-        ammpl_status status = forward(r, &t, r->batch->pixels);
-        if (status >= 0)
-            status = losses(r, &t);
-        if (status >= 0)
-            status = backward(r, &t, dvisual);
-        part_free(r, &t);
-        TRY(status);
+        TRY(forward(r, &t, r->batch->pixels));
+        TRY(losses(r, &t));
+        TRY(backward(r, &t, dvisual));
         ammpli_arena_release(e, mark);
     }
     return AMMPL_OK;
@@ -419,14 +392,10 @@ static ammpl_status run_step(run *r, ammpl_prompt *p, double *loss, float *logit
     TRY(ammpli_take_zeros(e, z.T * z.C * z.E, &r->dw));
     if (r->batch->epoch < ammpli_config_int(p->config, AMMPL_OPT_GUIDANCE_EPOCHS))
         TRY(ammpli_take_floats(e, r->B * z.C, &r->dimage));
-    dvisual = ammpli_alloc(e->ctx, (size_t)(z.b + z.T), sizeof *dvisual);
-    if (!dvisual)
-        return AMMPL_E_MEMORY;
+    TRY(ammpli_take_host_zeros(e, z.b + z.T, sizeof *dvisual, (void **)&dvisual));
     for (int64_t i = 0; i < z.b; i++)
         dvisual[i] = ammpli_grad_of(p, r->grad, "visual_ctx") + i * z.n * z.W;
-    ammpl_status status = train_parts(r, dvisual);
-    ammpli_free(e->ctx, dvisual);
-    TRY(status);
+    TRY(train_parts(r, dvisual));
     TRY(text_backward(r));
     double sum = sum_of_terms(r);
     TRY(ammpli_check_loss(sum));
@@ -443,23 +412,17 @@ ammpl_status ammpli_dpt_accumulate(ammpl_session *s, ammpl_prompt *p, const ammp
     ammpli_arena_reset(&s->engine);
     TRY(ammpli_gradients_take(&s->engine, p, &grad));
     run r = {.s = s, .p = p, .z = ammpli_dpt_sizes_of(p), .batch = batch, .grad = grad, .B = (int64_t)batch->n};
-    r.aux = ammpli_alloc(p->ctx, (size_t)r.z.T, sizeof *r.aux);
-    ammpl_status status = r.aux ? run_step(&r, p, loss, logits) : AMMPL_E_MEMORY;
-    ammpli_free(p->ctx, grad);
-    ammpli_free(p->ctx, r.top);
-    ammpli_free(p->ctx, r.aux);
-    return status;
+    TRY(ammpli_take_host_zeros(&s->engine, r.z.T, sizeof *r.aux, (void **)&r.aux));
+    return run_step(&r, p, loss, logits);
 }
 
 ammpl_status ammpli_dpt_aux_rows(ammpl_session *s, const ammpl_prompt *p, const float *pixels, const int32_t *label, int64_t n, int64_t *rows)
 {
     run r = {.s = s, .p = p, .z = ammpli_dpt_sizes_of(p), .B = n};
     ammpli_arena_reset(&s->engine);
-    ammpl_status status = choose(&r, pixels);
-    if (status >= 0)
-        *rows = count_rows(&r, label);
-    ammpli_free(p->ctx, r.top);
-    return status;
+    TRY(choose(&r, pixels));
+    *rows = count_rows(&r, label);
+    return AMMPL_OK;
 }
 
 /* ---- inference ---- */
@@ -474,9 +437,7 @@ static ammpl_status infer_some(run *r, const float *pixels, float *out)
     TRY(choose(r, pixels));
     TRY(ammpli_take_floats(e, r->B * r->z.E, &r->v));
     part t = {.B = r->B};
-    ammpl_status status = forward(r, &t, pixels);
-    part_free(r, &t);
-    TRY(status);
+    TRY(forward(r, &t, pixels));
     if (!out)
         return AMMPL_OK;
     TRY(ammpli_take_floats(e, r->B * r->z.C, &r->logits));
@@ -487,14 +448,14 @@ static ammpl_status infer_some(run *r, const float *pixels, float *out)
 static ammpl_status infer(ammpl_session *s, const ammpl_prompt *p, const float *pixels, int64_t n, float *logits, float *features)
 {
     int64_t R = p->model->grid * p->model->patch;
-    for (int64_t from = 0; from < n; from += IMAGES_AT_ONCE) {
-        run r = {.s = s, .p = p, .z = ammpli_dpt_sizes_of(p), .B = n - from < IMAGES_AT_ONCE ? n - from : IMAGES_AT_ONCE};
-        ammpli_arena_reset(&s->engine);
-        ammpl_status status = infer_some(&r, pixels + from * 3 * R * R, logits ? logits + from * r.z.C : NULL);
-        if (status >= 0 && features)
-            status = s->engine.ops->download(s->engine.stream, features + from * r.z.E, r.v, (size_t)(r.B * r.z.E) * sizeof *features);
-        ammpli_free(p->ctx, r.top);
-        TRY(status);
+    int64_t most = ammpli_images_at_once(s, IMAGES_AT_ONCE);
+    for (int64_t from = 0; from < n; from += most) {
+        run r = {.s = s, .p = p, .z = ammpli_dpt_sizes_of(p), .B = n - from < most ? n - from : most};
+        ammpli_engine *e = &s->engine;
+        ammpli_arena_reset(e);
+        TRY(infer_some(&r, pixels + from * 3 * R * R, logits ? logits + from * r.z.C : NULL));
+        if (features)
+            RUN(download, features + from * r.z.E, r.v, (size_t)(r.B * r.z.E) * sizeof *features);
     }
     return AMMPL_OK;
 }

@@ -12,23 +12,15 @@
 static ammpl_status open_sides(ammpl_session *s, const ammpl_prompt *p, const ammpl_batch *batch, float *const *grad,
                                ammpli_sides *d)
 {
-    size_t text = (size_t)p->model->text.layers, image = (size_t)p->model->image.layers;
-    *d = (ammpli_sides){.deep = ammpli_alloc(p->ctx, text, sizeof *d->deep),
-                        .ddeep = ammpli_alloc(p->ctx, text, sizeof *d->ddeep),
-                        .visual_prompt = ammpli_alloc(p->ctx, image, sizeof *d->visual_prompt),
-                        .dvisual = ammpli_alloc(p->ctx, image, sizeof *d->dvisual)};
-    if (!d->deep || !d->ddeep || !d->visual_prompt || !d->dvisual)
-        return AMMPL_E_MEMORY;
+    ammpli_engine *e = &s->engine;
+    int64_t text = p->model->text.layers, image = p->model->image.layers;
+    *d = (ammpli_sides){0};
+    TRY(ammpli_take_host_zeros(e, text, sizeof *d->deep, (void **)&d->deep));
+    TRY(ammpli_take_host_zeros(e, text, sizeof *d->ddeep, (void **)&d->ddeep));
+    TRY(ammpli_take_host_zeros(e, image, sizeof *d->visual_prompt, (void **)&d->visual_prompt));
+    TRY(ammpli_take_host_zeros(e, image, sizeof *d->dvisual, (void **)&d->dvisual));
     d->visual.prompt = d->visual_prompt;
     return p->method->assemble(s, p, batch, grad, d);
-}
-
-static void close_sides(const ammpl_prompt *p, ammpli_sides *d)
-{
-    ammpli_free(p->ctx, d->deep);
-    ammpli_free(p->ctx, d->ddeep);
-    ammpli_free(p->ctx, d->visual_prompt);
-    ammpli_free(p->ctx, d->dvisual);
 }
 
 static bool image_side_learns(const ammpli_sides *d)
@@ -100,12 +92,10 @@ static ammpl_status image_forward(ammpl_session *s, const ammpli_sides *d, const
 
 /* ---- inference ---- */
 
-enum { IMAGES_AT_ONCE = 32 }; /* bounds what inference holds; results do not depend on it */
-
-/* Features x [B,E] of at most IMAGES_AT_ONCE pictures in backend memory. */
+/* Features x [B,E] of at most AMMPLI_IMAGES_AT_ONCE pictures in backend memory. */
 static ammpl_status features(ammpl_session *s, const ammpli_sides *d, const float *pixels, int64_t B, const float **x)
 {
-    int32_t index[IMAGES_AT_ONCE];
+    int32_t index[AMMPLI_IMAGES_AT_ONCE];
     ammpli_image_stage stage;
     TRY(image_forward(s, d, pixels, B, false, index, &stage));
     *x = stage.x;
@@ -133,17 +123,16 @@ ammpl_status ammpli_dual_predict(ammpl_session *s, const ammpl_prompt *p, const 
     ammpli_sides d;
     const float *z;
     ammpli_arena_reset(e);
-    ammpl_status status = open_sides(s, p, NULL, NULL, &d);
-    if (status >= 0)
-        status = class_features(s, p, &d, &z);
+    TRY(open_sides(s, p, NULL, NULL, &d));
+    TRY(class_features(s, p, &d, &z));
     ammpli_mark mark = ammpli_arena_mark(e);
-    for (int64_t from = 0; status >= 0 && from < n; from += IMAGES_AT_ONCE) {
-        int64_t B = n - from < IMAGES_AT_ONCE ? n - from : IMAGES_AT_ONCE;
-        status = predict_some(s, p, &d, z, pixels + from * 3 * R * R, B, logits + from * (int64_t)p->classes);
+    int64_t most = ammpli_images_at_once(s, AMMPLI_IMAGES_AT_ONCE);
+    for (int64_t from = 0; from < n; from += most) {
+        int64_t B = n - from < most ? n - from : most;
+        TRY(predict_some(s, p, &d, z, pixels + from * 3 * R * R, B, logits + from * (int64_t)p->classes));
         ammpli_arena_release(e, mark);
     }
-    close_sides(p, &d);
-    return status;
+    return AMMPL_OK;
 }
 
 ammpl_status ammpli_dual_encode_images(ammpl_session *s, const ammpl_prompt *p, const float *pixels, int64_t n, float *out)
@@ -152,18 +141,17 @@ ammpl_status ammpli_dual_encode_images(ammpl_session *s, const ammpl_prompt *p, 
     int64_t R = p->model->grid * p->model->patch, E = p->model->embed;
     ammpli_sides d;
     ammpli_arena_reset(e);
-    ammpl_status status = open_sides(s, p, NULL, NULL, &d);
+    TRY(open_sides(s, p, NULL, NULL, &d));
     ammpli_mark mark = ammpli_arena_mark(e);
-    for (int64_t from = 0; status >= 0 && from < n; from += IMAGES_AT_ONCE) {
-        int64_t B = n - from < IMAGES_AT_ONCE ? n - from : IMAGES_AT_ONCE;
+    int64_t most = ammpli_images_at_once(s, AMMPLI_IMAGES_AT_ONCE);
+    for (int64_t from = 0; from < n; from += most) {
+        int64_t B = n - from < most ? n - from : most;
         const float *x;
-        status = features(s, &d, pixels + from * 3 * R * R, B, &x);
-        if (status >= 0)
-            status = e->ops->download(e->stream, out + from * E, x, (size_t)(B * E) * sizeof *out);
+        TRY(features(s, &d, pixels + from * 3 * R * R, B, &x));
+        RUN(download, out + from * E, x, (size_t)(B * E) * sizeof *out);
         ammpli_arena_release(e, mark);
     }
-    close_sides(p, &d);
-    return status;
+    return AMMPL_OK;
 }
 
 ammpl_status ammpli_dual_encode_classes(ammpl_session *s, const ammpl_prompt *p, float *out)
@@ -172,13 +160,9 @@ ammpl_status ammpli_dual_encode_classes(ammpl_session *s, const ammpl_prompt *p,
     ammpli_sides d;
     const float *z;
     ammpli_arena_reset(e);
-    ammpl_status status = open_sides(s, p, NULL, NULL, &d);
-    if (status >= 0)
-        status = class_features(s, p, &d, &z);
-    if (status >= 0)
-        status = e->ops->download(e->stream, out, z, p->classes * (size_t)p->model->embed * sizeof *out);
-    close_sides(p, &d);
-    return status;
+    TRY(open_sides(s, p, NULL, NULL, &d));
+    TRY(class_features(s, p, &d, &z));
+    return e->ops->download(e->stream, out, z, p->classes * (size_t)p->model->embed * sizeof *out);
 }
 
 /* ---- training ---- */
@@ -259,18 +243,12 @@ static ammpl_status run_step(step *t, ammpl_prompt *p, float *const *grad, doubl
 ammpl_status ammpli_dual_accumulate(ammpl_session *s, ammpl_prompt *p, const ammpl_batch *batch, double *loss, float *logits)
 {
     step t = {.s = s, .p = p, .batch = batch, .B = (int64_t)batch->n, .C = (int64_t)p->classes};
-    float **grad = NULL;
+    float **grad;
     ammpli_arena_reset(&s->engine);
-    t.index = ammpli_alloc(p->ctx, batch->n, sizeof *t.index);
-    ammpl_status status = t.index ? ammpli_gradients_take(&s->engine, p, &grad) : AMMPL_E_MEMORY;
-    if (status >= 0)
-        status = open_sides(s, p, batch, grad, &t.sides);
-    if (status >= 0)
-        status = run_step(&t, p, grad, loss, logits);
-    close_sides(p, &t.sides);
-    ammpli_free(p->ctx, grad);
-    ammpli_free(p->ctx, t.index);
-    return status;
+    TRY(ammpli_take_host(&s->engine, batch->n * sizeof *t.index, (void **)&t.index));
+    TRY(ammpli_gradients_take(&s->engine, p, &grad));
+    TRY(open_sides(s, p, batch, grad, &t.sides));
+    return run_step(&t, p, grad, loss, logits);
 }
 
 /* ---- prompts of layers ---- */

@@ -13,21 +13,17 @@ ammpl_status ammpli_cross_entropy(ammpli_engine *e, const float *logits, const i
 {
     ammpli_mark mark = ammpli_arena_mark(e);
     int32_t *device;
-    float *each, *host = ammpli_alloc(e->ctx, (size_t)n, sizeof *host);
-    ammpl_status status = AMMPL_E_MEMORY;
-    if (!host)
-        return status;
-    TRY_GOTO(done, ammpli_take_ints(e, label, n, &device));
-    TRY_GOTO(done, ammpli_take_floats(e, n, &each));
-    TRY_GOTO(done, e->ops->cross_entropy_forward(e->stream, each, logits, device, n, C));
-    TRY_GOTO(done, e->ops->cross_entropy_backward(e->stream, dlogits, logits, device, (float)weight, n, C));
-    TRY_GOTO(done, e->ops->download(e->stream, host, each, (size_t)n * sizeof *host));
+    float *each, *host;
+    TRY(ammpli_take_host(e, (size_t)n * sizeof *host, (void **)&host));
+    TRY(ammpli_take_ints(e, label, n, &device));
+    TRY(ammpli_take_floats(e, n, &each));
+    RUN(cross_entropy_forward, each, logits, device, n, C);
+    RUN(cross_entropy_backward, dlogits, logits, device, (float)weight, n, C);
+    RUN(download, host, each, (size_t)n * sizeof *host);
     for (int64_t i = 0; i < n; i++)
         *loss += weight * (double)host[i];
     ammpli_arena_release(e, mark);
-done:
-    ammpli_free(e->ctx, host);
-    return status;
+    return AMMPL_OK;
 }
 
 ammpl_status ammpli_check_loss(double loss)
@@ -40,18 +36,10 @@ ammpl_status ammpli_check_loss(double loss)
 
 ammpl_status ammpli_gradients_take(ammpli_engine *e, const ammpl_prompt *p, float ***grad)
 {
-    *grad = ammpli_alloc(e->ctx, p->tensors, sizeof **grad);
-    if (!*grad)
-        return AMMPL_E_MEMORY;
+    TRY(ammpli_take_host_zeros(e, (int64_t)p->tensors, sizeof **grad, (void **)grad));
     for (size_t i = 0; i < p->tensors; i++)
-        if (p->tensor[i].trainable) {
-            ammpl_status status = ammpli_take_zeros(e, p->tensor[i].count, &(*grad)[i]);
-            if (status < 0) {
-                ammpli_free(e->ctx, *grad);
-                *grad = NULL;
-                return status;
-            }
-        }
+        if (p->tensor[i].trainable)
+            TRY(ammpli_take_zeros(e, p->tensor[i].count, &(*grad)[i]));
     return AMMPL_OK;
 }
 

@@ -4,14 +4,11 @@
 /* For each of g*m rows the number of its group: where its bias stands. */
 static ammpl_status group_index(ammpli_engine *e, int64_t groups, int64_t m, int32_t **out)
 {
-    int32_t *host = ammpli_alloc(e->ctx, (size_t)(groups * m), sizeof *host);
-    if (!host)
-        return AMMPL_E_MEMORY;
+    int32_t *host;
+    TRY(ammpli_take_host(e, (size_t)(groups * m) * sizeof *host, (void **)&host));
     for (int64_t i = 0; i < groups * m; i++)
         host[i] = (int32_t)(i / m);
-    ammpl_status status = ammpli_take_ints(e, host, groups * m, out);
-    ammpli_free(e->ctx, host);
-    return status;
+    return ammpli_take_ints(e, host, groups * m, out);
 }
 
 ammpl_status ammpli_mlp_forward(ammpli_engine *e, const ammpli_mlp *f, float *y, float *hidden, const float *x, int64_t m)

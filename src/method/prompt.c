@@ -79,7 +79,7 @@ ammpl_status ammpli_prompt_new(const ammpl_model *m, const ammpli_method *method
     p->groups = 1;
     p->group[0].factor = 1;
     ammpl_status status;
-    TRY_GOTO(fail, m->device->backend->stream_create(&m->ctx->host, m->device->index, &p->stream));
+    TRY_GOTO(fail, m->device->backend->stream_create(&m->ctx->host, m->device->index, m->precision, &p->stream));
     TRY_GOTO(fail, copy_names(p->ctx, names, n, &p->class_name, &p->class_hash));
     p->classes = n;
     TRY_GOTO(fail, ammpli_config_create(p->ctx, &p->config));

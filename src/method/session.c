@@ -46,6 +46,11 @@ ammpl_status ammpli_session_create(const ammpl_model *m, const ammpl_config *cfg
     s->ref.count = 1;
     s->model = ammpli_model_hold(m);
     s->memory_limit = ammpli_config_int(cfg, AMMPL_OPT_MEMORY_LIMIT);
+    s->engine.limit = (size_t)s->memory_limit;
+    if ((status = ammpli_session_budget(s)) < 0) {
+        ammpli_session_release(s);
+        return status;
+    }
     *out = s;
     return AMMPL_OK;
 }
@@ -63,6 +68,18 @@ static ammpl_status encode_tokens(ammpli_engine *e, int32_t *const *ids, const s
     return e->ops->download(e->stream, out, unit, (size_t)(n * E) * sizeof *out);
 }
 
+/* Ids of a text in the step's memory. */
+static ammpl_status take_tokens(ammpli_engine *e, const char *text, int32_t **ids, size_t *n)
+{
+    int32_t *made;
+    TRY(ammpli_model_tokens(e->model, text, &made, n));
+    ammpl_status status = ammpli_take_host(e, *n * sizeof *made, (void **)ids);
+    if (status >= 0)
+        memcpy(*ids, made, *n * sizeof *made);
+    ammpli_free(e->ctx, made);
+    return status;
+}
+
 enum { TEXTS_AT_ONCE = 64 };
 
 ammpl_status ammpli_encode_texts(ammpl_session *s, const char *const *texts, size_t n, float *out)
@@ -70,20 +87,16 @@ ammpl_status ammpli_encode_texts(ammpl_session *s, const char *const *texts, siz
     ammpli_engine *e = &s->engine;
     if (!s->model->has_text)
         return ammpli_fail(AMMPL_E_STATE, "the model was loaded with towers = image; texts need the text tower");
-    ammpl_status status = AMMPL_OK;
-    for (size_t from = 0; from < n && status >= 0; from += TEXTS_AT_ONCE) {
+    for (size_t from = 0; from < n; from += TEXTS_AT_ONCE) {
         size_t count = n - from < TEXTS_AT_ONCE ? n - from : TEXTS_AT_ONCE, len[TEXTS_AT_ONCE];
-        int32_t *ids[TEXTS_AT_ONCE] = {0};
-        for (size_t i = 0; i < count && status >= 0; i++)
-            status = ammpli_model_tokens(s->model, texts[from + i], &ids[i], &len[i]);
+        int32_t *ids[TEXTS_AT_ONCE];
         ammpli_mark mark = ammpli_arena_mark(e);
-        if (status >= 0)
-            status = encode_tokens(e, ids, len, (int64_t)count, out + (int64_t)from * s->model->embed);
-        ammpli_arena_release(e, mark);
         for (size_t i = 0; i < count; i++)
-            ammpli_free(e->ctx, ids[i]);
+            TRY(take_tokens(e, texts[from + i], &ids[i], &len[i]));
+        TRY(encode_tokens(e, ids, len, (int64_t)count, out + (int64_t)from * s->model->embed));
+        ammpli_arena_release(e, mark);
     }
-    return status;
+    return AMMPL_OK;
 }
 
 ammpl_status ammpli_session_encode_texts(ammpl_session *s, const char *const *texts, size_t n, float *out)
@@ -91,8 +104,6 @@ ammpl_status ammpli_session_encode_texts(ammpl_session *s, const char *const *te
     ammpli_arena_reset(&s->engine);
     return ammpli_encode_texts(s, texts, n, out);
 }
-
-enum { IMAGES_AT_ONCE = 32 };
 
 /* One part of them, B images. */
 static ammpl_status plain_part(ammpl_session *s, const float *pixels, int64_t B, float *x)
@@ -117,9 +128,10 @@ static ammpl_status plain_part(ammpl_session *s, const float *pixels, int64_t B,
 ammpl_status ammpli_plain_features(ammpl_session *s, const float *pixels, int64_t n, float **x)
 {
     int64_t R = s->model->grid * s->model->patch, E = s->model->embed;
+    int64_t most = ammpli_images_at_once(s, AMMPLI_IMAGES_AT_ONCE);
     TRY(ammpli_take_floats(&s->engine, n * E, x));
-    for (int64_t from = 0; from < n; from += IMAGES_AT_ONCE) {
-        int64_t B = n - from < IMAGES_AT_ONCE ? n - from : IMAGES_AT_ONCE;
+    for (int64_t from = 0; from < n; from += most) {
+        int64_t B = n - from < most ? n - from : most;
         TRY(plain_part(s, pixels + from * 3 * R * R, B, *x + from * E));
     }
     return AMMPL_OK;
@@ -162,6 +174,7 @@ static ammpl_status check_finite(const float *x, size_t n)
 
 ammpl_status ammpli_session_predict(ammpl_session *s, const ammpl_prompt *p, const float *pixels, size_t n, float *logits)
 {
+    TRY(ammpli_session_prepare(s, p, AMMPL_PLAN_PREDICT, (int64_t)n));
     TRY(p->method->predict(s, p, pixels, (int64_t)n, logits));
     return check_finite(logits, n * p->classes);
 }
@@ -183,13 +196,20 @@ ammpl_status ammpli_session_aux_rows(ammpl_session *s, const ammpl_prompt *p, co
     return p->method->aux_rows ? p->method->aux_rows(s, p, pixels, label, (int64_t)n, rows) : AMMPL_OK;
 }
 
-ammpl_status ammpli_session_accumulate(ammpl_session *s, ammpl_prompt *p, const ammpl_batch *batch, double *loss, float *logits)
+ammpl_status ammpli_session_check_step(const ammpl_prompt *p, bool features)
 {
     if (!p->method->accumulate)
         return ammpli_fail(AMMPL_E_STATE, "method %s has nothing to learn", p->method->name);
-    if (batch->features && !(p->method->plain_images && p->method->plain_images(p)))
+    if (features && !(p->method->plain_images && p->method->plain_images(p)))
         return ammpli_fail(AMMPL_E_STATE, "this %s prompt changes what the image tower reads: give pixels, not features",
                            p->method->name);
+    return AMMPL_OK;
+}
+
+ammpl_status ammpli_session_accumulate(ammpl_session *s, ammpl_prompt *p, const ammpl_batch *batch, double *loss, float *logits)
+{
+    TRY(ammpli_session_check_step(p, batch->features != NULL));
     TRY(check_labels(p, batch->label, batch->n));
+    TRY(ammpli_session_prepare(s, p, batch->features ? AMMPL_PLAN_ACCUMULATE_FEATURES : AMMPL_PLAN_ACCUMULATE, (int64_t)batch->n));
     return p->method->accumulate(s, p, batch, loss, logits);
 }

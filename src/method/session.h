@@ -20,13 +20,29 @@ typedef struct ammpli_text_cache {
     float *z;                    /* [C,E] normalised, backend memory */
 } ammpli_text_cache;
 
+/* What a call takes under a prompt: plan.c. */
+typedef struct ammpli_session_plan {
+    uint64_t prompt_id, binding; /* 0: empty */
+    int32_t call;                /* AMMPL_PLAN_* */
+    int64_t n;                   /* images */
+    int64_t budget;              /* of a stage */
+    size_t arena, host, kept;    /* bytes of both arenas, and of what is remembered of the prompt */
+    int64_t total;               /* bytes, with the session's own */
+} ammpli_session_plan;
+enum { AMMPLI_PLANS = 4 /* remembered: a run has whole batches, a last one, and predictions between them */ };
+enum { AMMPLI_IMAGES_AT_ONCE = 32 /* bounds what inference holds; results do not depend on it */ };
+
 struct ammpl_session {
     ammpli_ref ref;
     ammpl_model *model; /* held */
     ammpli_engine engine;
     ammpli_class_cache cache;
     ammpli_text_cache texts;
-    int64_t memory_limit; /* bytes for what is kept for backward; 0: the library's choice */
+    int64_t memory_limit; /* bytes of all that a call takes; 0: none */
+    int64_t most;         /* bytes that one stage may keep for backward, without a limit */
+    int64_t budget;       /* the same in the call at work */
+    ammpli_session_plan plan[AMMPLI_PLANS];
+    int next_plan;
     atomic_int cancel;
 };
 
@@ -34,6 +50,18 @@ ammpl_status ammpli_session_create(const ammpl_model *m, const ammpl_config *cfg
 ammpl_session *ammpli_session_hold(ammpl_session *s);
 void ammpli_session_release(ammpl_session *s);
 void ammpli_session_clear_cache(ammpl_session *s);
+
+/* Whether p learns, from features instead of pixels: else AMMPL_E_STATE. */
+ammpl_status ammpli_session_check_step(const ammpl_prompt *p, bool features);
+/* plan.c: the plan of a call, remembered (AMMPL_E_MEMORY: beyond the limit); the same with a budget of the caller's choice, which
+ * nobody remembers; and memory for such a call, before it. */
+ammpl_status ammpli_session_plan_of(ammpl_session *s, const ammpl_prompt *p, int32_t call, int64_t n, ammpli_session_plan *out);
+ammpl_status ammpli_session_footprint(const ammpl_session *s, const ammpl_prompt *p, int32_t call, int64_t n, int64_t budget,
+                                      ammpli_session_plan *out);
+ammpl_status ammpli_session_prepare(ammpl_session *s, const ammpl_prompt *p, int32_t call, int64_t n);
+ammpl_status ammpli_session_budget(ammpl_session *s); /* of the device, and of calls without a plan */
+/* How many images go through the tower at once in inference: 1..most, as the budget allows. */
+int64_t ammpli_images_at_once(const ammpl_session *s, int64_t most);
 
 /* Plain image features [n,E], normalised, in backend memory of the step. */
 ammpl_status ammpli_plain_features(ammpl_session *s, const float *pixels, int64_t n, float **x);

@@ -1,6 +1,7 @@
 /* similarity.c - what stands between features and a loss: cosines and their gradients, cross-entropy; token embeddings. */
 #include "method/learn.h"
 
+#include <float.h>
 #include <math.h>
 
 ammpl_status ammpli_session_embed_tokens(ammpl_session *s, const int32_t *id, int64_t n, float *out)
@@ -26,21 +27,29 @@ typedef struct unit {
     float *y, *norm; /* [n,E], [n] */
 } unit;
 
-static ammpl_status take_unit(ammpli_engine *e, const float *host, int64_t n, unit *u)
+/* `name` is theirs in the header.  Where float32 cannot hold the square of a length, 1/length would make zeros of a feature. */
+static ammpl_status take_unit(ammpli_engine *e, const char *name, const float *host, int64_t n, unit *u)
 {
     int64_t E = e->model->embed;
-    float *x;
+    float *x, *length;
     TRY(ammpli_take_copy(e, host, n * E, &x));
     TRY(ammpli_take_floats(e, n * E, &u->y));
     TRY(ammpli_take_floats(e, n, &u->norm));
-    return e->ops->l2norm_forward(e->stream, u->y, u->norm, x, n, E);
+    TRY(ammpli_take_host(e, (size_t)n * sizeof *length, (void **)&length));
+    RUN(l2norm_forward, u->y, u->norm, x, n, E);
+    TRY(e->ops->download(e->stream, length, u->norm, (size_t)n * sizeof *length));
+    for (int64_t i = 0; i < n; i++)
+        if (!(length[i] >= 1e-16f && length[i] <= FLT_MAX)) /* NaN, too */
+            return ammpli_fail(AMMPL_E_NUMERIC, "feature %lld of %s is zero, not finite or of a length that float32 cannot square (%g)",
+                               (long long)i, name, (double)length[i]);
+    return AMMPL_OK;
 }
 
 static ammpl_status check_finite(const float *x, int64_t n, const char *what)
 {
     for (int64_t i = 0; i < n; i++)
         if (!isfinite(x[i]))
-            return ammpli_fail(AMMPL_E_NUMERIC, "%s are not finite; a feature is zero, NaN or infinite", what);
+            return ammpli_fail(AMMPL_E_NUMERIC, "%s are not finite; what was given is NaN, infinite or too large", what);
     return AMMPL_OK;
 }
 
@@ -50,8 +59,8 @@ ammpl_status ammpli_session_similarity(ammpl_session *s, const float *x, int64_t
     unit a, b;
     float *out;
     ammpli_arena_reset(e);
-    TRY(take_unit(e, x, n, &a));
-    TRY(take_unit(e, z, C, &b));
+    TRY(take_unit(e, "x", x, n, &a));
+    TRY(take_unit(e, "z", z, C, &b));
     TRY(ammpli_take_floats(e, n * C, &out));
     RUN(gemm, 1, n, C, e->model->embed, (float)exp(e->model->logit_scale), a.y, 0, 0, b.y, 1, 0, 0, out, 0);
     TRY(e->ops->download(e->stream, logits, out, (size_t)(n * C) * sizeof *logits));
@@ -77,8 +86,8 @@ ammpl_status ammpli_session_similarity_backward(ammpl_session *s, const float *x
     float scale = (float)exp(e->model->logit_scale), *d, *dy;
     unit a, b;
     ammpli_arena_reset(e);
-    TRY(take_unit(e, x, n, &a));
-    TRY(take_unit(e, z, C, &b));
+    TRY(take_unit(e, "x", x, n, &a));
+    TRY(take_unit(e, "z", z, C, &b));
     TRY(ammpli_take_copy(e, dlogits, n * C, &d));
     TRY(ammpli_take_floats(e, (n > C ? n : C) * E, &dy));
     if (dx) {

@@ -116,21 +116,25 @@ ammpl_status ammpli_templates_check(ammpl_prompt *p)
 /* sum [C,E] += the normalised features of one template's texts. */
 static ammpl_status add_template(ammpl_session *s, const ammpl_prompt *p, const char *line, size_t n, float *feature, double *sum)
 {
-    ammpl_status status = AMMPL_E_MEMORY;
+    ammpli_engine *e = &s->engine;
     size_t C = p->classes, count = C * (size_t)p->model->embed;
-    char **text = ammpli_alloc(p->ctx, C, sizeof *text);
-    for (size_t i = 0; text && i < C; i++)
-        if (!(text[i] = fill(p, line, n, i)))
-            goto done;
-    if (text)
-        status = ammpli_encode_texts(s, (const char *const *)text, C, feature);
-    for (size_t i = 0; status >= 0 && i < count; i++)
+    ammpli_mark mark = ammpli_arena_mark(e);
+    char **text;
+    TRY(ammpli_take_host(e, C * sizeof *text, (void **)&text));
+    for (size_t i = 0; i < C; i++) {
+        char *filled = fill(p, line, n, i);
+        size_t size = filled ? strlen(filled) + 1 : 0;
+        ammpl_status status = filled ? ammpli_take_host(e, size, (void **)&text[i]) : AMMPL_E_MEMORY;
+        if (status >= 0)
+            memcpy(text[i], filled, size);
+        ammpli_free(p->ctx, filled);
+        TRY(status);
+    }
+    TRY(ammpli_encode_texts(s, (const char *const *)text, C, feature));
+    for (size_t i = 0; i < count; i++)
         sum[i] += (double)feature[i];
-done:
-    for (size_t i = 0; text && i < C; i++)
-        ammpli_free(p->ctx, text[i]);
-    ammpli_free(p->ctx, text);
-    return status;
+    ammpli_arena_release(e, mark);
+    return AMMPL_OK;
 }
 
 /* Features of one template as they are; of several their mean, normalised again. */
@@ -162,19 +166,17 @@ ammpl_status ammpli_template_features(ammpl_session *s, const ammpl_prompt *p, c
     e->ops->release(e->stream, cache->z);
     *cache = (ammpli_text_cache){0};
     size_t count = p->classes * (size_t)p->model->embed;
-    float *feature = ammpli_alloc(p->ctx, count, sizeof *feature);
-    double *sum = ammpli_alloc(p->ctx, count, sizeof *sum);
-    ammpl_status status = feature && sum ? encode(s, p, feature, sum) : AMMPL_E_MEMORY;
-    if (status >= 0)
-        status = e->ops->alloc(e->stream, count * sizeof *feature, (void **)&cache->z);
-    if (status >= 0)
-        status = e->ops->upload(e->stream, cache->z, feature, count * sizeof *feature);
-    if (status >= 0) {
-        cache->prompt_id = p->id;
-        cache->binding = p->binding;
-        *z = cache->z;
-    }
-    ammpli_free(p->ctx, feature);
-    ammpli_free(p->ctx, sum);
-    return status;
+    ammpli_mark mark = ammpli_arena_mark(e);
+    float *feature;
+    double *sum;
+    TRY(ammpli_take_host(e, count * sizeof *feature, (void **)&feature));
+    TRY(ammpli_take_host_zeros(e, (int64_t)count, sizeof *sum, (void **)&sum));
+    TRY(encode(s, p, feature, sum));
+    TRY(e->ops->alloc(e->stream, count * sizeof *feature, (void **)&cache->z));
+    RUN(upload, cache->z, feature, count * sizeof *feature);
+    ammpli_arena_release(e, mark);
+    cache->prompt_id = p->id;
+    cache->binding = p->binding;
+    *z = cache->z;
+    return AMMPL_OK;
 }

@@ -1,18 +1,13 @@
 /* text_stage.c - text sequences with learned context, forward and backward in bounded memory. */
 #include "method/stage.h"
 
-/* Kept activations of one stage, where no memory_limit is set. */
-#define DEFAULT_BUDGET ((int64_t)1 << 30)
-
 int64_t ammpli_stage_chunk(const ammpl_session *s, const ammpli_tower *tower, int64_t n, int64_t len, bool backward, bool *kept)
 {
-    /* Text and image stage can both be kept at once, and one of them works: a third of the limit each. */
-    int64_t budget = s->memory_limit > 0 ? s->memory_limit / 3 : DEFAULT_BUDGET;
     int64_t keep = (int64_t)ammpli_pass_bytes(tower, len, true), pass = (int64_t)ammpli_pass_bytes(tower, len, false);
-    *kept = backward && n <= budget / keep;
+    *kept = backward && n <= s->budget / keep;
     if (*kept)
         return n;
-    int64_t chunk = budget / (backward ? keep : pass);
+    int64_t chunk = s->budget / (backward ? keep : pass);
     return chunk < 1 ? 1 : chunk < n ? chunk : n;
 }
 

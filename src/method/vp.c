@@ -89,17 +89,15 @@ static void place_of(const ammpl_prompt *p, const ammpli_tensor *t, const ammpl_
 static ammpl_status pixel_index(ammpli_engine *e, const ammpl_prompt *p, const ammpli_tensor *t, const ammpl_batch *batch, int32_t **out)
 {
     int64_t R = image_size(p), h = t->shape[2], w = t->shape[3], row, column;
-    int32_t *host = ammpli_alloc(p->ctx, (size_t)t->count, sizeof *host), *at = host;
-    if (!host)
-        return AMMPL_E_MEMORY;
+    int32_t *host, *at;
+    TRY(ammpli_take_host(e, (size_t)t->count * sizeof *host, (void **)&host));
+    at = host;
     place_of(p, t, batch, &row, &column);
     for (int64_t c = 0; c < 3; c++)
         for (int64_t y = 0; y < h; y++)
             for (int64_t x = 0; x < w; x++)
                 *at++ = (int32_t)((c * R + row + y) * R + column + x);
-    ammpl_status status = ammpli_take_ints(e, host, t->count, out);
-    ammpli_free(p->ctx, host);
-    return status;
+    return ammpli_take_ints(e, host, t->count, out);
 }
 
 static ammpl_status assemble(ammpl_session *s, const ammpl_prompt *p, const ammpl_batch *batch, float *const *grad, ammpli_sides *d)

@@ -76,19 +76,25 @@ ammpl_status ammpli_session_evaluate(ammpl_session *s, const ammpl_prompt *p, co
     int32_t *item = ammpli_alloc(ctx, (size_t)batch, sizeof *item);
     bool *bad = ammpli_alloc(ctx, (size_t)batch, sizeof *bad);
     int64_t *table = ammpli_alloc(ctx, 3 * C, sizeof *table);
+    ammpli_loader *loader = NULL;
     double loss_sum = 0, begin = ammpli_seconds();
     ammpl_metrics metrics = {.struct_size = sizeof metrics};
     ammpl_status status = AMMPL_E_MEMORY;
     if (!pixels || !logits || !item || !bad || !table)
         goto done;
     counts c = {table, table + C, table + 2 * C};
+    TRY_GOTO(done, ammpli_loader_create(m, ds, false, 0, batch, &loader));
     atomic_store(&s->cancel, 0);
     int64_t steps = (n + batch - 1) / batch;
     for (int64_t step = 0; step < steps; step++) {
         int64_t from = step * batch, B = n - from < batch ? n - from : batch;
+        int64_t after = n - from - B < batch ? n - from - B : batch;
         for (int64_t b = 0; b < B; b++)
             item[b] = (int32_t)(from + b);
-        TRY_GOTO(done, ammpli_load_batch(m, ds, item, B, false, 0, 0, skip_bad, bad, NULL, pixels));
+        TRY_GOTO(done, ammpli_loader_fetch(loader, item, B, (uint32_t)step, skip_bad, bad, pixels));
+        for (int64_t b = 0; b < after; b++)
+            item[b] = (int32_t)(from + B + b);
+        ammpli_loader_begin(loader, item, after, (uint32_t)step + 1);
         TRY_GOTO(done, ammpli_session_predict(s, p, pixels, (size_t)B, logits));
         for (int64_t b = 0; b < B; b++) {
             int32_t label = ds->item[from + b].label;
@@ -134,6 +140,7 @@ ammpl_status ammpli_session_evaluate(ammpl_session *s, const ammpl_prompt *p, co
     metrics.macro_f1 = macro_f1(&c, C);
     *out = metrics;
 done:
+    ammpli_loader_destroy(loader);
     ammpli_free(ctx, table);
     ammpli_free(ctx, bad);
     ammpli_free(ctx, item);

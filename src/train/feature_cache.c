@@ -58,7 +58,7 @@ static void digest_one(void *arg, int64_t i, int worker)
     (void)worker;
     const digest_job *job = arg;
     ammpli_clear_error();
-    job->readable[i] = ammpli_dataset_load_digest(job->data, (size_t)i, &job->digest[i], NULL) >= 0;
+    job->readable[i] = ammpli_dataset_load_digest(job->data, (size_t)i, 0, &job->digest[i], NULL) >= 0;
     ammpli_clear_error(); /* whoever needs the picture will say so */
 }
 

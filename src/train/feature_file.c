@@ -50,7 +50,7 @@ static ammpl_status find_identity(ammpl_session *s, const char *folder, ammpli_f
     const ammpl_model *m = s->model;
     size_t cap = sizeof f->identity[0], path_size = strlen(folder) + 64;
     print_floats(f->identity[0], cap, m->probe, 16);
-    snprintf(f->identity[1], cap, "%d", (int)m->preprocess.size);
+    snprintf(f->identity[1], cap, m->preprocess.least ? "%d jpeg=reduced" : "%d", (int)m->preprocess.size);
     print_floats(f->identity[2], cap, m->preprocess.mean, 3);
     print_floats(f->identity[3], cap, m->preprocess.std, 3);
     TRY(find_witness(s, f->identity[4]));

@@ -13,6 +13,7 @@ void ammpli_optimizer_release(ammpl_optimizer *o)
             p->ops->release(p->stream, o->moment[k][i]);
         ammpli_free(p->ctx, o->moment[k]);
     }
+    p->ops->release(p->stream, o->flag);
     ammpli_config_destroy(o->config);
     ammpli_free(p->ctx, o);
     ammpli_prompt_release(p);
@@ -38,6 +39,7 @@ ammpl_status ammpli_optimizer_create(ammpl_prompt *p, const ammpl_config *traini
     o->groups = p->groups;
     o->adamw = strcmp(ammpli_config_string(training, AMMPL_OPT_OPTIMIZER), "adamw") == 0;
     ammpl_status status;
+    TRY_GOTO(fail, p->ops->alloc(p->stream, sizeof(int32_t), &o->flag));
     TRY_GOTO(fail, ammpli_config_create(p->ctx, &o->config));
     TRY_GOTO(fail, ammpli_config_merge(o->config, training));
     for (int k = 0; k < (o->adamw ? 2 : 1); k++) {
@@ -68,27 +70,32 @@ void ammpli_optimizer_set_moment(ammpl_optimizer *o, const ammpli_moment *at)
     }
 }
 
-/* AMMPL_E_NUMERIC, naming the tensor, when a gradient holds NaN or infinity. */
+/* Does a gradient of tensors from..to-1 hold NaN or infinity? */
+static ammpl_status find_bad(const ammpl_optimizer *o, size_t from, size_t to, int32_t *bad)
+{
+    const ammpl_prompt *p = o->prompt;
+    *bad = 0;
+    TRY(p->ops->upload(p->stream, o->flag, bad, sizeof *bad));
+    for (size_t i = from; i < to; i++)
+        if (p->tensor[i].trainable)
+            TRY(p->ops->finite_check(p->stream, o->flag, p->tensor[i].grad, p->tensor[i].count));
+    return p->ops->download(p->stream, bad, o->flag, sizeof *bad);
+}
+
+/* AMMPL_E_NUMERIC, naming the tensor, when a gradient holds NaN or infinity.  All are asked at once: each answer is a wait. */
 static ammpl_status check_gradients(const ammpl_optimizer *o)
 {
     const ammpl_prompt *p = o->prompt;
-    void *flag;
-    TRY(p->ops->alloc(p->stream, sizeof(int32_t), &flag));
-    ammpl_status status = AMMPL_OK;
-    for (size_t i = 0; i < p->tensors && status >= 0; i++) {
-        int32_t bad = 0;
-        if (!p->tensor[i].trainable)
-            continue;
-        TRY_GOTO(done, p->ops->upload(p->stream, flag, &bad, sizeof bad));
-        TRY_GOTO(done, p->ops->finite_check(p->stream, flag, p->tensor[i].grad, p->tensor[i].count));
-        TRY_GOTO(done, p->ops->download(p->stream, &bad, flag, sizeof bad));
-        if (bad)
-            status = ammpli_fail(AMMPL_E_NUMERIC, "the gradient of %s is not finite; nothing was updated; lower the learning rate",
-                                 p->tensor[i].name);
+    int32_t bad;
+    TRY(find_bad(o, 0, p->tensors, &bad));
+    for (size_t i = 0; bad && i < p->tensors; i++) {
+        int32_t this_one;
+        TRY(find_bad(o, i, i + 1, &this_one));
+        if (this_one)
+            return ammpli_fail(AMMPL_E_NUMERIC, "the gradient of %s is not finite; nothing was updated; lower the learning rate",
+                               p->tensor[i].name);
     }
-done:
-    p->ops->release(p->stream, flag);
-    return status;
+    return AMMPL_OK;
 }
 
 ammpl_status ammpli_optimizer_step(ammpl_optimizer *o)

@@ -17,13 +17,27 @@ int64_t ammpli_trainer_steps_before(const ammpl_trainer *t, int64_t epoch, int64
 }
 
 /* Fisher-Yates from the listed order, keyed by seed and epoch. */
-void ammpli_trainer_order(ammpl_trainer *t)
+static void order_of(const ammpl_trainer *t, int64_t epoch, int32_t *order)
 {
     if (t->shuffle)
-        ammpli_shuffle(t->seed, (uint32_t)t->epoch, t->order, t->count);
+        ammpli_shuffle(t->seed, (uint32_t)epoch, order, t->count);
     else
         for (int64_t i = 0; i < t->count; i++)
-            t->order[i] = (int32_t)i;
+            order[i] = (int32_t)i;
+}
+
+void ammpli_trainer_order(ammpl_trainer *t)
+{
+    order_of(t, t->epoch, t->order);
+}
+
+static void free_step(ammpl_context *ctx, ammpli_step_data *d)
+{
+    ammpli_free(ctx, d->input);
+    ammpli_free(ctx, d->logits);
+    ammpli_free(ctx, d->label);
+    ammpli_free(ctx, d->id);
+    ammpli_free(ctx, d->bad);
 }
 
 void ammpli_trainer_release(ammpl_trainer *t)
@@ -31,10 +45,13 @@ void ammpli_trainer_release(ammpl_trainer *t)
     if (!t || atomic_fetch_sub(&t->ref.count, 1) > 1)
         return;
     ammpl_context *ctx = t->prompt->ctx;
+    ammpli_loader_destroy(t->loader);
     ammpli_feature_cache_destroy(t->cache);
+    free_step(ctx, &t->data_of_step);
     ammpli_optimizer_release(t->optimizer);
     ammpli_config_destroy(t->config);
     ammpli_free(ctx, t->order);
+    ammpli_free(ctx, t->next_order);
     ammpli_dataset_release(t->data);
     ammpl_prompt *p = t->prompt;
     ammpl_session *s = t->session;
@@ -55,6 +72,29 @@ static ammpl_status open_cache(ammpl_trainer *t)
         ammpli_log(p->ctx, AMMPL_LEVEL_WARN, "the cache %.200s has no effect: %s", folder,
                    plain ? "augmented images are never the same twice; set augment = none" : "the prompt changes what the image tower reads");
     return AMMPL_OK;
+}
+
+/* Floats of one image in a step's input. */
+static size_t input_width(const ammpl_trainer *t)
+{
+    size_t side = (size_t)t->prompt->model->preprocess.size;
+    return t->cache ? (size_t)t->prompt->model->embed : 3 * side * side;
+}
+
+ammpl_status ammpli_trainer_open_input(ammpl_trainer *t)
+{
+    ammpl_context *ctx = t->prompt->ctx;
+    ammpli_step_data *d = &t->data_of_step;
+    int64_t per_step = t->batch * t->accumulate, most = per_step < t->count ? per_step : t->count;
+    free_step(ctx, d);
+    *d = (ammpli_step_data){.input = ammpli_alloc(ctx, (size_t)most * input_width(t), sizeof(float)),
+                            .logits = ammpli_alloc(ctx, (size_t)most * t->prompt->classes, sizeof(float)),
+                            .label = ammpli_alloc(ctx, (size_t)most, sizeof(int32_t)),
+                            .id = ammpli_alloc(ctx, (size_t)most, sizeof(uint32_t)),
+                            .bad = ammpli_alloc(ctx, (size_t)most, sizeof(bool))};
+    if (!d->input || !d->logits || !d->label || !d->id || !d->bad)
+        return AMMPL_E_MEMORY;
+    return t->cache ? AMMPL_OK : ammpli_loader_create(t->prompt->model, t->data, t->augment, t->seed, most, &t->loader);
 }
 
 /* Images of the class that has most: the "shots" of the published settings. */
@@ -106,12 +146,14 @@ ammpl_status ammpli_trainer_create(ammpl_session *s, ammpl_prompt *p, const ammp
     t->steps = t->epochs * ((images_per_epoch(t) + per_step - 1) / per_step);
     TRY_GOTO(fail, ammpli_optimizer_create(p, t->config, &t->optimizer));
     t->order = ammpli_alloc(p->ctx, (size_t)t->count, sizeof *t->order);
-    if (!t->order) {
+    t->next_order = ammpli_alloc(p->ctx, (size_t)t->count, sizeof *t->next_order);
+    if (!t->order || !t->next_order) {
         status = AMMPL_E_MEMORY;
         goto fail;
     }
     ammpli_trainer_order(t);
     TRY_GOTO(fail, open_cache(t));
+    TRY_GOTO(fail, ammpli_trainer_open_input(t));
     *out = t;
     return AMMPL_OK;
 fail:
@@ -119,48 +161,16 @@ fail:
     return status;
 }
 
-/* Pictures of one optimizer step: `n` of them read well, packed together. */
-typedef struct step_data {
-    float *input, *logits; /* input: pixels, or features from the cache */
-    int32_t *label;
-    uint32_t *id;
-    bool *bad;
-    int64_t n;
-} step_data;
-
-static void free_step(ammpl_context *ctx, step_data *d)
+static ammpl_status load_step(ammpl_trainer *t, int64_t count)
 {
-    ammpli_free(ctx, d->input);
-    ammpli_free(ctx, d->logits);
-    ammpli_free(ctx, d->label);
-    ammpli_free(ctx, d->id);
-    ammpli_free(ctx, d->bad);
-}
-
-/* Floats of one image in step_data.input. */
-static size_t input_width(const ammpl_trainer *t)
-{
-    size_t side = (size_t)t->prompt->model->preprocess.size;
-    return t->cache ? (size_t)t->prompt->model->embed : 3 * side * side;
-}
-
-static ammpl_status load_step(const ammpl_trainer *t, int64_t count, step_data *d)
-{
-    ammpl_context *ctx = t->prompt->ctx;
+    ammpli_step_data *d = &t->data_of_step;
     size_t width = input_width(t);
-    *d = (step_data){.input = ammpli_alloc(ctx, (size_t)count * width, sizeof(float)),
-                     .logits = ammpli_alloc(ctx, (size_t)count * t->prompt->classes, sizeof(float)),
-                     .label = ammpli_alloc(ctx, (size_t)count, sizeof(int32_t)),
-                     .id = ammpli_alloc(ctx, (size_t)count, sizeof(uint32_t)),
-                     .bad = ammpli_alloc(ctx, (size_t)count, sizeof(bool))};
-    if (!d->input || !d->logits || !d->label || !d->id || !d->bad)
-        return AMMPL_E_MEMORY;
     const int32_t *item = t->order + t->next;
+    d->n = 0;
     if (t->cache)
         TRY(ammpli_feature_cache_fetch(t->cache, item, count, t->skip_bad, d->bad, d->input));
     else
-        TRY(ammpli_load_batch(t->prompt->model, t->data, item, count, t->augment, t->seed, (uint32_t)t->step, t->skip_bad, d->bad,
-                              NULL, d->input));
+        TRY(ammpli_loader_fetch(t->loader, item, count, (uint32_t)t->step, t->skip_bad, d->bad, d->input));
     for (int64_t i = 0; i < count; i++) {
         if (d->bad[i])
             continue;
@@ -171,8 +181,30 @@ static ammpl_status load_step(const ammpl_trainer *t, int64_t count, step_data *
     return AMMPL_OK;
 }
 
+/* Images of the step that begins at image `next` of an epoch. */
+static int64_t step_images(const ammpl_trainer *t, int64_t next)
+{
+    int64_t left = images_per_epoch(t) - next, per_step = t->batch * t->accumulate;
+    return left < per_step ? left : per_step;
+}
+
+/* The pictures of the step after this one of `count` images; from the second step on: who takes a single one gets no more. */
+static void begin_next(ammpl_trainer *t, int64_t count)
+{
+    int64_t next = t->next + count;
+    const int32_t *order = t->order;
+    if (!t->loader || !t->going || t->step + 1 >= t->steps)
+        return;
+    if (next >= images_per_epoch(t)) {
+        order_of(t, t->epoch + 1, t->next_order);
+        order = t->next_order;
+        next = 0;
+    }
+    ammpli_loader_begin(t->loader, order + next, step_images(t, next), (uint32_t)t->step + 1);
+}
+
 /* A step in several parts: the mean of the auxiliary loss goes over the rows of all of them. */
-static ammpl_status shared_aux_weight(ammpl_trainer *t, const step_data *d, double *weight)
+static ammpl_status shared_aux_weight(ammpl_trainer *t, const ammpli_step_data *d, double *weight)
 {
     int64_t rows = 0;
     for (int64_t from = 0; from < d->n; from += t->batch) {
@@ -185,7 +217,7 @@ static ammpl_status shared_aux_weight(ammpl_trainer *t, const step_data *d, doub
 }
 
 /* Gradients of the step's mean loss, in parts of at most `batch` images. */
-static ammpl_status gradients(ammpl_trainer *t, const step_data *d, double *loss)
+static ammpl_status gradients(ammpl_trainer *t, const ammpli_step_data *d, double *loss)
 {
     size_t C = t->prompt->classes, width = input_width(t);
     double aux_weight = 0;
@@ -214,7 +246,7 @@ static ammpl_status gradients(ammpl_trainer *t, const step_data *d, double *loss
     return AMMPL_OK;
 }
 
-static int64_t count_correct(const step_data *d, size_t C)
+static int64_t count_correct(const ammpli_step_data *d, size_t C)
 {
     int64_t correct = 0;
     for (int64_t b = 0; b < d->n; b++) {
@@ -264,33 +296,31 @@ ammpl_status ammpli_trainer_step(ammpl_trainer *t, ammpl_progress *progress)
         return AMMPL_END;
     TRY(check_binding(t));
     double begin = ammpli_seconds();
-    int64_t left = images_per_epoch(t) - t->next, per_step = t->batch * t->accumulate;
-    int64_t count = left < per_step ? left : per_step;
-    step_data d = {0};
+    int64_t count = step_images(t, t->next);
+    const ammpli_step_data *d = &t->data_of_step;
     double loss, rate;
-    ammpl_status status;
-    TRY_GOTO(done, load_step(t, count, &d));
-    if (d.n == 0 && t->epoch_images == 0 && t->next + count >= images_per_epoch(t)) {
-        status = ammpli_fail(AMMPL_E_IMAGE, "none of the %lld training images could be read", (long long)t->count);
-        goto done;
-    }
-    TRY_GOTO(done, gradients(t, &d, &loss));
+    TRY(load_step(t, count));
+    if (d->n == 0 && t->epoch_images == 0 && t->next + count >= images_per_epoch(t))
+        return ammpli_fail(AMMPL_E_IMAGE, "none of the %lld training images could be read", (long long)t->count);
+    begin_next(t, count);
+    TRY(gradients(t, d, &loss));
     ammpli_optimizer_set_moment(t->optimizer, &(ammpli_moment){t->epoch, t->step, t->steps});
     rate = t->optimizer->rate[0];
-    if (d.n > 0)
-        TRY_GOTO(done, ammpli_optimizer_step(t->optimizer));
+    if (d->n > 0)
+        TRY(ammpli_optimizer_step(t->optimizer));
     /* Nothing below can fail: the step counts. */
     double seconds = ammpli_seconds() - begin;
     t->seconds += seconds;
     t->epoch_seconds += seconds;
-    t->epoch_loss += loss * (double)d.n;
-    t->epoch_correct += (double)count_correct(&d, t->prompt->classes);
-    t->epoch_images += d.n;
+    t->epoch_loss += loss * (double)d->n;
+    t->epoch_correct += (double)count_correct(d, t->prompt->classes);
+    t->epoch_images += d->n;
     t->next += count;
     bool epoch_end = t->next >= images_per_epoch(t);
     if (progress)
-        report(t, loss, rate, d.n, epoch_end, progress);
+        report(t, loss, rate, d->n, epoch_end, progress);
     t->step++;
+    t->going = true;
     if (epoch_end) {
         t->epoch++;
         t->next = 0;
@@ -300,9 +330,7 @@ ammpl_status ammpli_trainer_step(ammpl_trainer *t, ammpl_progress *progress)
         if (t->cache)
             ammpli_feature_cache_epoch_end(t->cache);
     }
-done:
-    free_step(t->prompt->ctx, &d);
-    return status;
+    return AMMPL_OK;
 }
 
 ammpl_status ammpli_train(ammpl_session *s, ammpl_prompt *p, const ammpl_dataset *ds, const ammpl_config *cfg,

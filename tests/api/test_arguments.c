@@ -282,6 +282,12 @@ START_TEST(sessions)
     ck_is(ammpl_session_encode_images(w->session, NULL, pixels, 0, out, EMBED), AMMPL_E_ARGUMENT, "n = 0");
     ck_is(ammpl_session_encode_images(w->session, NULL, pixels, SIZE_MAX, out, EMBED), AMMPL_E_RANGE, "at once");
     ck_is(ammpl_session_predict(w->session, w->prompt, pixels, 0, out, EMBED), AMMPL_E_ARGUMENT, "n = 0");
+    uint64_t bytes = 1;
+    ck_is(ammpl_session_plan(w->session, w->prompt, 0, AMMPL_PLAN_PREDICT, &bytes), AMMPL_E_ARGUMENT, "n is 0");
+    ck_assert_uint_eq(bytes, 0);
+    ck_is(ammpl_session_plan(w->session, w->prompt, (size_t)INT32_MAX + 1, AMMPL_PLAN_PREDICT, &bytes), AMMPL_E_RANGE, "2147483648");
+    ck_is(ammpl_session_plan(w->session, w->prompt, 1, 3, &bytes), AMMPL_E_RANGE, "AMMPL_PLAN_");
+    ck_is(ammpl_session_plan(w->session, w->prompt, 1, -1, &bytes), AMMPL_E_RANGE, "AMMPL_PLAN_");
 
     int32_t label = CLASSES;
     double loss = 5;

@@ -90,7 +90,7 @@ static ammpl_status use(world *w)
     ammpl_status status = ammpl_model_preprocess(w->model, w->image, pixels, PIXELS);
     if (status >= 0)
         status = ammpl_session_predict(w->session, w->prompt, pixels, 2, logits, 2 * CLASSES);
-    if (status >= 0)
+    while (status == AMMPL_OK) /* to its end: nothing is read ahead then that nobody asks for */
         status = ammpl_trainer_step(w->trainer, NULL);
     if (status >= 0)
         status = ammpl_session_evaluate(w->session, w->prompt, w->data, w->config, NULL, NULL, NULL, &metrics);
@@ -114,6 +114,44 @@ START_TEST(all_released)
     ck_assert_uint_le(peak, c.peak);
     /* All but the context itself is in the figure. */
     ck_assert_uint_lt(c.bytes - now, 4096);
+    world_destroy(&w);
+    check_empty(&c);
+}
+END_TEST
+
+/* What ammpl_session_plan says is what the allocator sees, to 5 %; and a limit below it is kept, or refused by number. */
+START_TEST(plan_and_limit)
+{
+    static float pixels[2 * PIXELS];
+    static const int32_t label[2] = {0, 2};
+    counter c;
+    ammpl_allocator a = counting(&c);
+    world w;
+    uint64_t planned, before, limited;
+    double loss;
+    ammpl_session *s;
+    ammpl_batch batch = {.struct_size = sizeof batch, .n = 2, .pixels = pixels, .label = label};
+    ck_done(world_create(&w, &a));
+    ck_done(ammpl_model_preprocess(w.model, w.image, pixels, PIXELS));
+    ck_done(ammpl_session_plan(w.session, w.prompt, 2, AMMPL_PLAN_ACCUMULATE, &planned));
+    before = c.peak = c.bytes;
+    ck_done(ammpl_session_create(w.model, NULL, &s));
+    ck_done(ammpl_session_accumulate(s, w.prompt, &batch, &loss, NULL));
+    ck_assert_msg(20 * (c.peak - before) <= 21 * planned && 20 * (c.peak - before) >= 19 * planned, "%llu bytes planned, %llu taken",
+                  (unsigned long long)planned, (unsigned long long)(c.peak - before));
+    ammpl_session_destroy(s);
+
+    ck_done(ammpl_config_set_int(w.config, AMMPL_OPT_MEMORY_LIMIT, (int64_t)planned - 1));
+    ck_done(ammpl_session_create(w.model, w.config, &s));
+    ck_done(ammpl_session_plan(s, w.prompt, 2, AMMPL_PLAN_ACCUMULATE, &limited));
+    ck_assert_uint_lt(limited, planned);
+    ck_done(ammpl_session_accumulate(s, w.prompt, &batch, &loss, NULL));
+    ammpl_session_destroy(s);
+    ck_done(ammpl_config_set_int(w.config, AMMPL_OPT_MEMORY_LIMIT, 5000));
+    ck_done(ammpl_session_create(w.model, w.config, &s));
+    ck_is(ammpl_session_accumulate(s, w.prompt, &batch, &loss, NULL), AMMPL_E_MEMORY, "memory_limit = 5000");
+    ck_is(ammpl_session_encode_images(s, NULL, pixels, 2, pixels, PIXELS), AMMPL_E_MEMORY, "memory_limit = 5000");
+    ammpl_session_destroy(s);
     world_destroy(&w);
     check_empty(&c);
 }
@@ -209,6 +247,7 @@ TCase *case_memory(void)
     TCase *tc = tcase_create("memory");
     tcase_set_timeout(tc, 60);
     tcase_add_test(tc, all_released);
+    tcase_add_test(tc, plan_and_limit);
     tcase_add_test(tc, any_order);
     tcase_add_test(tc, refused);
     tcase_add_test(tc, retried);

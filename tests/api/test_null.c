@@ -159,6 +159,7 @@ START_TEST(objects)
     ck_null(ammpl_session_encode_images(NULL, NULL, f, 1, f, 64));
     ck_null(ammpl_session_encode_classes(NULL, NULL, f, 64));
     ck_null(ammpl_session_predict(NULL, NULL, f, 1, f, 64));
+    ck_null(ammpl_session_plan(NULL, NULL, 1, AMMPL_PLAN_PREDICT, NULL));
     ck_null(ammpl_session_evaluate(NULL, NULL, NULL, NULL, NULL, NULL, NULL, &metrics));
     ck_null(ammpl_session_accumulate(NULL, NULL, &batch, &d, NULL));
     ck_null(ammpl_session_padding(NULL, NULL, f, 64));
@@ -184,6 +185,7 @@ START_TEST(arguments)
     ammpl_prompt *p = w->prompt;
     ammpl_session *s = w->session;
     float f[PIXELS] = {0};
+    uint64_t bytes;
     double loss;
     const int32_t label = 0;
     ammpl_batch batch = {.struct_size = sizeof batch, .n = 1, .pixels = f, .label = &label};
@@ -310,6 +312,8 @@ START_TEST(arguments)
     ck_null(ammpl_session_predict(s, NULL, f, 1, f, PIXELS));
     ck_null(ammpl_session_predict(s, p, NULL, 1, f, PIXELS));
     ck_null(ammpl_session_predict(s, p, f, 1, NULL, PIXELS));
+    ck_null(ammpl_session_plan(s, NULL, 1, AMMPL_PLAN_PREDICT, &bytes));
+    ck_null(ammpl_session_plan(s, p, 1, AMMPL_PLAN_PREDICT, NULL));
     ck_null(ammpl_session_evaluate(s, NULL, w->data, NULL, NULL, NULL, NULL, &metrics));
     ck_null(ammpl_session_evaluate(s, p, NULL, NULL, NULL, NULL, NULL, &metrics));
     ck_null(ammpl_session_evaluate(s, p, w->data, NULL, NULL, NULL, NULL, NULL));

@@ -102,6 +102,11 @@ START_TEST(prompt_kinds)
     ck_is(ammpl_session_padding(w->session, zero, out, 225), AMMPL_E_STATE, "zeroshot");
     ck_is(ammpl_session_accumulate(w->session, zero, &batch, &loss, NULL), AMMPL_E_STATE, "zeroshot");
     ck_is(ammpl_train(w->session, zero, w->data, NULL, NULL, NULL), AMMPL_E_STATE, "zeroshot");
+    uint64_t bytes;
+    ck_is(ammpl_session_plan(w->session, zero, 1, AMMPL_PLAN_ACCUMULATE, &bytes), AMMPL_E_STATE, "zeroshot");
+    ck_is(ammpl_session_plan(w->session, w->prompt, 1, AMMPL_PLAN_ACCUMULATE_FEATURES, &bytes), AMMPL_E_STATE, "pixels");
+    ck_done(ammpl_session_plan(w->session, zero, 1, AMMPL_PLAN_PREDICT, &bytes));
+    ck_assert_uint_gt(bytes, 0);
     ck_done(ammpl_prompt_rebind_classes(zero, class_names + 1, 2));
     ammpl_prompt_destroy(zero);
 

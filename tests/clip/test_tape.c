@@ -204,6 +204,18 @@ START_TEST(losses)
     ck_assert_double_eq_tol(mean, loss / 0.3 / n, 1e-6 * mean);
     ck_ok(ammpl_session_embed_tokens(s, id, 4, embedded, 4 * l));
     check(&f, "embedded", embedded, 4 * l, RESULTS);
+    /* Any length: the same cosines, up to where its square is no float32. */
+    float longer[n * E], far[n * C];
+    for (int i = 0; i < n * E; i++)
+        longer[i] = x[i] * (i / E % 2 ? 0x1p-40f : 0x1p50f);
+    ck_ok(ammpl_session_similarity(s, longer, n, z, C, far, n * C));
+    ck_assert_mem_eq(far, logits, sizeof far);
+    for (int k = 0; k < 2; k++) {
+        for (int i = 0; i < E; i++)
+            longer[2 * E + i] = x[2 * E + i] * (k ? 0x1p-70f : 0x1p70f);
+        ck_status(ammpl_session_similarity(s, longer, n, z, C, far, n * C), AMMPL_E_NUMERIC, "feature 2 of x");
+        ck_status(ammpl_session_similarity_backward(s, z, C, longer, n, dlogits, dx, NULL), AMMPL_E_NUMERIC, "feature 2 of z");
+    }
     memset(x, 0, E * sizeof *x);
     ck_status(ammpl_session_similarity(s, x, n, z, C, logits, n * C), AMMPL_E_NUMERIC, "zero");
     ck_status(ammpl_session_cross_entropy(s, logits, (const int32_t[]){0, 1, 5, 0}, n, C, 0, &loss, NULL, 0), AMMPL_E_LABEL, "5");
@@ -426,6 +438,11 @@ START_TEST(memory)
     ck_ok(ammpl_tape_finish(bounded, feature, IMAGES * E));
     ck_ok(ammpl_tape_begin_image(bounded, &in));
     ck_status(ammpl_tape_insert(bounded, 1, prompt, 1, 0, 0), AMMPL_E_MEMORY, "at most 2 at once");
+    ck_ok(ammpl_config_set_int(cfg, AMMPL_OPT_MEMORY_LIMIT, 1));
+    ammpl_tape *tiny;
+    ck_ok(ammpl_tape_create(f.model, cfg, &tiny));
+    ck_status(ammpl_tape_begin_image(tiny, &in), AMMPL_E_MEMORY, "one sequence takes");
+    ammpl_tape_destroy(tiny);
     ck_status(ammpl_tape_finish(bounded, feature, IMAGES * E), AMMPL_E_STATE, "begun"); /* it ended with that */
     in.n = 2;
     ck_ok(ammpl_tape_begin_image(bounded, &in));

@@ -30,9 +30,10 @@ static int32_t memory(const ammpl_host *host, int32_t device, uint64_t *availabl
     return device == 0 ? 0 : host->fail(-15, "the stub's second device is lost");
 }
 
-static int32_t stream_create(const ammpl_host *host, int32_t device, ammpl_stream **out)
+static int32_t stream_create(const ammpl_host *host, int32_t device, int32_t precision, ammpl_stream **out)
 {
     (void)device;
+    (void)precision;
     *out = NULL;
     return host->fail(-3, "the stub has no streams");
 }

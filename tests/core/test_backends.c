@@ -30,7 +30,7 @@ static ammpl_context *open_context(void)
 static const struct {
     const char *name, *word;
     ammpl_status status;
-} refused[] = {{"other_version", "version 2 of the backend interface, this library has 1", AMMPL_E_VERSION},
+} refused[] = {{"other_version", "version 3 of the backend interface, this library has 2", AMMPL_E_VERSION},
                {"short_table", "another ammpl_backend.h", AMMPL_E_VERSION},
                {"hole", "missing from its table", AMMPL_E_UNSUPPORTED},
                {"no_driver", "there is no driver for stubs", AMMPL_E_BACKEND},

@@ -126,7 +126,7 @@ static drawing open_drawing(void)
 {
     drawing d = {.ctx = test_context()};
     d.ops = d.ctx->device[0].backend->ops;
-    ck_ok(d.ctx->device[0].backend->stream_create(&d.ctx->host, 0, &d.stream));
+    ck_ok(d.ctx->device[0].backend->stream_create(&d.ctx->host, 0, AMMPL_PRECISION_F32, &d.stream));
     return d;
 }
 

@@ -224,6 +224,115 @@ START_TEST(destroyed_after_fork)
 }
 END_TEST
 
+/* ---- jobs that run ahead ---- */
+
+/* Each task once, whoever does it, with loops in between; several jobs at once. */
+START_TEST(ahead)
+{
+    open_pool(threads[_i]);
+    notes *first = new_notes(), *second = new_notes(), *loop = new_notes();
+    ammpli_ahead a = {.fn = note, .arg = first, .n = TASKS}, b = {.fn = note, .arg = second, .n = 7};
+    ammpli_ahead_start(pool, &a);
+    ammpli_ahead_start(pool, &b);
+    ammpli_parallel(pool, TASKS, note, loop);
+    ammpli_ahead_end(pool, &b); /* not the order of their starts */
+    ammpli_ahead_end(pool, &a);
+    for (int i = 0; i < TASKS; i++) {
+        ck_assert_int_eq(atomic_load(&first->times[i]), 1);
+        ck_assert_int_eq(atomic_load(&second->times[i]), i < 7);
+        ck_assert_int_eq(atomic_load(&loop->times[i]), 1);
+    }
+    ck_assert_int_eq(atomic_load(&first->strangers) + atomic_load(&second->strangers), 0);
+    free(first);
+    free(second);
+    free(loop);
+    close_pool();
+}
+END_TEST
+
+/* A dropped job is left alone from then on, and does nothing twice. */
+START_TEST(ahead_dropped)
+{
+    open_pool(threads[_i]);
+    notes *n = new_notes();
+    n->spin = 20000;
+    ammpli_ahead job = {.fn = note, .arg = n, .n = TASKS};
+    ammpli_ahead_start(pool, &job);
+    ammpli_ahead_drop(pool, &job);
+    int done = 0, later = 0;
+    for (int i = 0; i < TASKS; i++)
+        done += atomic_load(&n->times[i]);
+    ck_assert_int_lt(done, TASKS);
+    notes *loop = new_notes();
+    ammpli_parallel(pool, TASKS, note, loop);
+    for (int i = 0; i < TASKS; i++)
+        later += atomic_load(&n->times[i]);
+    ck_assert_int_eq(later, done);
+    free(loop);
+    free(n);
+    close_pool();
+}
+END_TEST
+
+/* The threads get on with it by themselves: nobody waits for it here but by looking. */
+START_TEST(ahead_by_itself)
+{
+    open_pool(2);
+    notes *n = new_notes();
+    ammpli_ahead job = {.fn = note, .arg = n, .n = 3};
+    ammpli_ahead_start(pool, &job);
+    for (int k = 0; k < 20000 && atomic_load(&n->times[2]) == 0; k++)
+        usleep(1000);
+    ck_assert_int_eq(atomic_load(&n->times[2]), 1);
+    ck_assert_int_eq(atomic_load(&n->used[1]), 1);
+    ammpli_ahead_end(pool, &job);
+    free(n);
+    close_pool();
+}
+END_TEST
+
+/* Another pool, or another process, finishes what the first began. */
+START_TEST(ahead_in_another_pool)
+{
+    open_pool(3);
+    notes *n = new_notes();
+    n->spin = 20000;
+    ammpli_ahead job = {.fn = note, .arg = n, .n = TASKS};
+    ammpli_ahead_start(pool, &job);
+    ammpli_pool_destroy(pool);
+    ck_ok(ammpli_pool_create(ctx, 3, &pool));
+    ammpli_ahead_end(pool, &job);
+    for (int i = 0; i < TASKS; i++)
+        ck_assert_int_eq(atomic_load(&n->times[i]), 1);
+    free(n);
+    close_pool();
+}
+END_TEST
+
+START_TEST(ahead_after_fork)
+{
+    open_pool(2);
+    notes *n = new_notes();
+    ammpli_ahead job = {.fn = note, .arg = n, .n = TASKS};
+    n->spin = 2000;
+    ammpli_ahead_start(pool, &job);
+    pid_t child = fork();
+    if (child == 0) {
+        ammpli_ahead_end(pool, &job);
+        int missing = 0;
+        for (int i = 0; i < TASKS; i++)
+            missing += atomic_load(&n->times[i]) < 1;
+        _exit(missing == 0 ? 0 : 1);
+    }
+    int state = 0;
+    ck_assert_int_eq(waitpid(child, &state, 0), child);
+    ck_assert_msg(WIFEXITED(state) && WEXITSTATUS(state) == 0, "the child ended with %d", state);
+    ammpli_ahead_end(pool, &job);
+    free(n);
+    close_pool();
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("pool");
@@ -234,6 +343,11 @@ int main(void)
     tcase_add_loop_test(c, busy_pool_runs_inline, 0, COUNTS);
     tcase_add_loop_test(c, after_fork, 0, COUNTS);
     tcase_add_loop_test(c, destroyed_after_fork, 0, COUNTS);
+    tcase_add_loop_test(c, ahead, 0, COUNTS);
+    tcase_add_loop_test(c, ahead_dropped, 0, COUNTS);
+    tcase_add_test(c, ahead_by_itself);
+    tcase_add_test(c, ahead_in_another_pool);
+    tcase_add_test(c, ahead_after_fork);
     suite_add_tcase(s, c);
     return test_main(s);
 }

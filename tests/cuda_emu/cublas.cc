@@ -22,36 +22,54 @@ struct product {
     bool ta, tb;
     int64_t m, n, k;
     float alpha, beta;
-    const float *A, *B;
+    const char *A, *B;
     float *C;
     int64_t lda, ldb, ldc;
+    int64_t size; /* bytes of a factor: 4, or 2 of a BF16 */
+    bool tf32;
 };
 
-static void touch_columns(const float *p, int64_t rows, int64_t columns, int64_t ld, bool write, const char *what)
+static void touch_columns(const void *p, int64_t size, int64_t rows, int64_t columns, int64_t ld, bool write, const char *what)
 {
     for (int64_t j = 0; j < columns; j++)
-        touch(p + j * ld, static_cast<size_t>(rows) * sizeof *p, write, what);
+        touch(static_cast<const char *>(p) + j * ld * size, static_cast<size_t>(rows * size), write, what);
+}
+
+/* Element i of a factor, as the tensor cores see it. */
+static float factor(const product &p, const char *x, int64_t i)
+{
+    uint32_t bits;
+    if (p.size == 2) {
+        uint16_t half;
+        memcpy(&half, x + 2 * i, 2);
+        bits = static_cast<uint32_t>(half) << 16;
+    } else {
+        memcpy(&bits, x + 4 * i, 4);
+        if (p.tf32 && (bits & 0x7f800000u) != 0x7f800000u) /* ten bits of fraction, to nearest */
+            bits = (bits + 0xfffu + (bits >> 13 & 1)) & 0xffffe000u;
+    }
+    return __uint_as_float(bits);
 }
 
 static void multiply(const product &p)
 {
-    touch_columns(p.A, p.ta ? p.k : p.m, p.ta ? p.m : p.k, p.lda, false, "A");
-    touch_columns(p.B, p.tb ? p.n : p.k, p.tb ? p.k : p.n, p.ldb, false, "B");
+    touch_columns(p.A, p.size, p.ta ? p.k : p.m, p.ta ? p.m : p.k, p.lda, false, "A");
+    touch_columns(p.B, p.size, p.tb ? p.n : p.k, p.tb ? p.k : p.n, p.ldb, false, "B");
     if (p.beta != 0)
-        touch_columns(p.C, p.m, p.n, p.ldc, false, "C");
-    touch_columns(p.C, p.m, p.n, p.ldc, true, "C");
+        touch_columns(p.C, 4, p.m, p.n, p.ldc, false, "C");
+    touch_columns(p.C, 4, p.m, p.n, p.ldc, true, "C");
     size_t m = static_cast<size_t>(p.m);
     int64_t parts = 1 + (p.m * 7 + p.n * 3 + p.k) % 3, part = (p.k + parts - 1) / parts; /* split over k by shape */
     std::vector<float> a(m * static_cast<size_t>(p.k)), sum(m), total(m);
     for (int64_t k = 0; k < p.k; k++)
         for (int64_t i = 0; i < p.m; i++)
-            a[static_cast<size_t>(k * p.m + i)] = p.ta ? p.A[i * p.lda + k] : p.A[k * p.lda + i];
+            a[static_cast<size_t>(k * p.m + i)] = factor(p, p.A, p.ta ? i * p.lda + k : k * p.lda + i);
     for (int64_t j = 0; j < p.n; j++) {
         std::fill(total.begin(), total.end(), 0.0f);
         for (int64_t from = 0; from < p.k; from += part) {
             std::fill(sum.begin(), sum.end(), 0.0f);
             for (int64_t k = from; k < std::min(from + part, p.k); k++) {
-                float b = p.tb ? p.B[k * p.ldb + j] : p.B[j * p.ldb + k];
+                float b = factor(p, p.B, p.tb ? k * p.ldb + j : j * p.ldb + k);
                 const float *column = &a[static_cast<size_t>(k * p.m)];
                 for (size_t i = 0; i < m; i++)
                     sum[i] += column[i] * b;
@@ -116,26 +134,32 @@ const char *cublasGetStatusName(cublasStatus_t status)
     case CUBLAS_STATUS_NOT_INITIALIZED: return "CUBLAS_STATUS_NOT_INITIALIZED";
     case CUBLAS_STATUS_ALLOC_FAILED: return "CUBLAS_STATUS_ALLOC_FAILED";
     case CUBLAS_STATUS_INVALID_VALUE: return "CUBLAS_STATUS_INVALID_VALUE";
+    case CUBLAS_STATUS_NOT_SUPPORTED: return "CUBLAS_STATUS_NOT_SUPPORTED";
     case CUBLAS_STATUS_EXECUTION_FAILED: return "CUBLAS_STATUS_EXECUTION_FAILED";
     }
     return "an unknown status";
 }
 
-cublasStatus_t cublasSgemmStridedBatched_64(cublasHandle_t h, cublasOperation_t op_a, cublasOperation_t op_b, int64_t m, int64_t n,
-                                            int64_t k, const float *alpha, const float *A, int64_t lda, long long stride_a,
-                                            const float *B, int64_t ldb, long long stride_b, const float *beta, float *C,
-                                            int64_t ldc, long long stride_c, int64_t count)
+cublasStatus_t cublasGemmStridedBatchedEx_64(cublasHandle_t h, cublasOperation_t op_a, cublasOperation_t op_b, int64_t m, int64_t n,
+                                             int64_t k, const void *alpha, const void *A, cudaDataType_t type_a, int64_t lda,
+                                             long long stride_a, const void *B, cudaDataType_t type_b, int64_t ldb, long long stride_b,
+                                             const void *beta, void *C, cudaDataType_t type_c, int64_t ldc, long long stride_c,
+                                             int64_t count, cublasComputeType_t compute, cublasGemmAlgo_t)
 {
     BEGIN(CUBLAS_STATUS_EXECUTION_FAILED);
-    product p = {op_a == CUBLAS_OP_T, op_b == CUBLAS_OP_T, m, n, k, *alpha, *beta, A, B, C, lda, ldb, ldc};
+    product p = {op_a == CUBLAS_OP_T, op_b == CUBLAS_OP_T, m, n, k, *static_cast<const float *>(alpha), *static_cast<const float *>(beta),
+                 static_cast<const char *>(A), static_cast<const char *>(B), static_cast<float *>(C), lda, ldb, ldc,
+                 type_a == CUDA_R_16BF ? 2 : 4, compute == CUBLAS_COMPUTE_32F_FAST_TF32};
     if (m < 0 || n < 0 || k < 0 || count < 0 || lda < std::max<int64_t>(1, p.ta ? k : m) || ldb < std::max<int64_t>(1, p.tb ? n : k) ||
         ldc < std::max<int64_t>(1, m))
         return CUBLAS_STATUS_INVALID_VALUE;
+    if (type_a != type_b || type_c != CUDA_R_32F || (p.tf32 && p.size == 2))
+        return CUBLAS_STATUS_NOT_SUPPORTED;
     if (count > 1 && stride_c < ldc * n && stride_c > -ldc * n)
-        fail("cublasSgemmStridedBatched: the batch's C overlap");
+        fail("cublasGemmStridedBatchedEx: the batch's C overlap");
     counts->products++;
-    enqueue(h->stream, "cublasSgemmStridedBatched", [=]() mutable {
-        for (int64_t i = 0; i < count; i++, p.A += stride_a, p.B += stride_b, p.C += stride_c)
+    enqueue(h->stream, "cublasGemmStridedBatchedEx", [=]() mutable {
+        for (int64_t i = 0; i < count; i++, p.A += stride_a * p.size, p.B += stride_b * p.size, p.C += stride_c)
             if (m > 0 && n > 0)
                 multiply(p);
     });

@@ -126,6 +126,8 @@ const char *fibre_stack(const fibre *f, const char **end);
 struct emu_event {
     uint64_t recorded, done; /* versions: how often asked for, how often happened */
     emu::clock clock;        /* of the last record */
+    bool timed;
+    double seconds; /* when it last happened */
 };
 
 #endif

@@ -1,6 +1,7 @@
 /* runtime.cc - the functions of the CUDA runtime, on top of stream.cc and memory.cc. */
 #include "stream.h"
 
+#include <memory>
 #include <mutex>
 #include <stdarg.h>
 #include <stdio.h>
@@ -92,6 +93,7 @@ bool failure_due(void) /* for cublas.cc, whose statuses are others */
     }
     if (!failure_stays)
         until_failure = -1;
+    last_error = static_cast<cudaError_t>(failure);
     return true;
 }
 
@@ -225,6 +227,8 @@ static const struct {
               {cudaErrorNoDevice, "cudaErrorNoDevice", "no CUDA-capable device is detected"},
               {cudaErrorInvalidDevice, "cudaErrorInvalidDevice", "invalid device ordinal"},
               {cudaErrorECCUncorrectable, "cudaErrorECCUncorrectable", "uncorrectable ECC error encountered"},
+              {cudaErrorInvalidResourceHandle, "cudaErrorInvalidResourceHandle", "invalid resource handle"},
+              {cudaErrorNotReady, "cudaErrorNotReady", "device not ready"},
               {cudaErrorIllegalAddress, "cudaErrorIllegalAddress", "an illegal memory access was encountered"},
               {cudaErrorLaunchFailure, "cudaErrorLaunchFailure", "unspecified launch failure"}};
 
@@ -264,6 +268,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t s)
 cudaError_t cudaStreamSynchronize(cudaStream_t s)
 {
     BEGIN();
+    counts->waits++;
     drain(s);
     if (seed % 3 == 1 || draw() % 4 == 0)
         close_heap();
@@ -277,10 +282,11 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned)
     return cudaSuccess;
 }
 
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned)
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned flags)
 {
     BEGIN();
     *e = new emu_event();
+    (*e)->timed = !(flags & cudaEventDisableTiming);
     return cudaSuccess;
 }
 
@@ -302,7 +308,73 @@ cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s)
 cudaError_t cudaEventSynchronize(cudaEvent_t e)
 {
     BEGIN();
+    counts->waits += e->done < e->recorded;
     drain_event(e);
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t from, cudaEvent_t to)
+{
+    BEGIN();
+    if (!from->timed || !to->timed || !from->recorded || !to->recorded)
+        return c.fails(cudaErrorInvalidResourceHandle);
+    if (from->done < from->recorded || to->done < to->recorded)
+        return c.fails(cudaErrorNotReady);
+    *milliseconds = static_cast<float>(1e3 * (to->seconds - from->seconds));
+    return cudaSuccess;
+}
+
+/* ---- graphs ---- */
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t s, cudaStreamCaptureMode)
+{
+    BEGIN();
+    if (s->capturing)
+        return c.fails(cudaErrorInvalidValue);
+    s->capturing = new emu_graph();
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *graph)
+{
+    call c; /* a failure that was asked for ends the capture, too */
+    *graph = s->capturing;
+    s->capturing = NULL;
+    if (c.error != cudaSuccess) {
+        delete *graph;
+        *graph = NULL;
+        return c.error;
+    }
+    return *graph ? cudaSuccess : c.fails(cudaErrorInvalidValue);
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long)
+{
+    BEGIN();
+    *exec = new emu_graph(*graph);
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t s)
+{
+    BEGIN();
+    counts->graphs++;
+    for (const emu_graph::node &n : exec->nodes)
+        enqueue(s, n.name.c_str(), n.run);
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph)
+{
+    BEGIN();
+    delete graph;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
+{
+    BEGIN();
+    delete exec;
     return cudaSuccess;
 }
 
@@ -311,6 +383,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t e)
 cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned)
 {
     BEGIN();
+    counts->allocations++;
     *p = allocate_pinned(bytes);
     return *p ? cudaSuccess : c.fails(cudaErrorMemoryAllocation);
 }
@@ -347,6 +420,9 @@ cudaError_t cudaMallocFromPoolAsync(void **p, size_t bytes, cudaMemPool_t, cudaS
     BEGIN();
     if (bytes == 0)
         return c.fails(cudaErrorInvalidValue);
+    if (s->capturing)
+        fail("memory is allocated on a stream that is captured");
+    counts->allocations++;
     uint32_t born = enqueue(s, "cudaMallocFromPoolAsync", [] {})->id;
     *p = allocate(bytes, born);
     if (!*p) {
@@ -360,6 +436,9 @@ cudaError_t cudaFreeAsync(void *p, cudaStream_t s)
 {
     BEGIN();
     check_device(p, 1, "cudaFreeAsync", "the pointer");
+    if (s->capturing)
+        fail("memory is freed on a stream that is captured");
+    counts->allocations++;
     enqueue(s, "cudaFreeAsync", [p] {
         allocation *a = find_allocation(p, 1, "frees");
         if (a->base != p)
@@ -384,6 +463,7 @@ cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t bytes, cudaMemcpy
         static_cast<const char *>(src) < static_cast<const char *>(dst) + bytes)
         fail("cudaMemcpyAsync: the ranges overlap");
     counts->copies++;
+    counts->downloads += kind == cudaMemcpyDeviceToHost;
     enqueue(s, "cudaMemcpyAsync", [=] { /* late: src is read now, not when the copy was asked for */
         if (kind == cudaMemcpyHostToDevice)
             touch(dst, bytes, true, "dst");
@@ -418,11 +498,11 @@ void cuda_emu_launch(const emu_kernel *k, cudaStream_t s)
         k->destroy(k->parameters);
         return;
     }
-    emu_kernel copy = *k;
-    enqueue(s, k->name, [copy] {
-        run_kernel(copy);
-        copy.destroy(copy.parameters);
+    std::shared_ptr<emu_kernel> kept(new emu_kernel(*k), [](emu_kernel *last) { /* of a graph, perhaps */
+        last->destroy(last->parameters);
+        delete last;
     });
+    enqueue(s, k->name, [kept] { run_kernel(*kept); });
 }
 
 } // extern "C"

@@ -8,6 +8,7 @@
 #include "stream.h"
 
 #include <algorithm>
+#include <chrono>
 #include <set>
 
 namespace emu {
@@ -82,6 +83,11 @@ operation *enqueue(emu_stream *s, const char *name, std::function<void()> run)
 {
     if (std::find(streams.begin(), streams.end(), s) == streams.end())
         fail("%s on a stream that does not exist (the default stream is not used here)", name);
+    if (s->capturing) {
+        static operation captured;
+        s->capturing->nodes.push_back(emu_graph::node{name, run});
+        return &captured;
+    }
     operation *o = new operation();
     o->id = static_cast<uint32_t>(past.size());
     o->stream = s->number;
@@ -100,6 +106,8 @@ operation *enqueue(emu_stream *s, const char *name, std::function<void()> run)
 
 void enqueue_wait(emu_stream *s, emu_event *e)
 {
+    if (s->capturing)
+        fail("cudaStreamWaitEvent on a stream that is captured");
     operation *o = enqueue(s, "cudaStreamWaitEvent", [] {});
     o->waits = e;
     o->version = e->recorded;
@@ -108,6 +116,8 @@ void enqueue_wait(emu_stream *s, emu_event *e)
 
 void enqueue_record(emu_stream *s, emu_event *e)
 {
+    if (s->capturing)
+        fail("cudaEventRecord on a stream that is captured");
     operation *o = enqueue(s, "cudaEventRecord", [] {});
     o->records = e;
     o->version = ++e->recorded;
@@ -126,8 +136,10 @@ static void run_front(emu_stream *s)
     running = o;
     o->run();
     running = NULL;
-    if (o->records)
+    if (o->records) {
         o->records->done = std::max(o->records->done, o->version);
+        o->records->seconds = std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+    }
     s->queue.pop_front();
     delete o;
 }
@@ -147,6 +159,8 @@ static bool run_any(void)
 
 void drain(emu_stream *s)
 {
+    if (s->capturing)
+        fail("the host waits for a stream that is captured");
     while (!s->queue.empty()) {
         if (can_run(s) && (policy == 1 || draw() % 4))
             run_front(s);

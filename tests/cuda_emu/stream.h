@@ -6,10 +6,20 @@
 
 #include <deque>
 
+/* Operations that were asked for while their stream was captured: they run when the graph is launched, as often as it is. */
+struct emu_graph {
+    struct node {
+        std::string name;
+        std::function<void()> run;
+    };
+    std::vector<node> nodes;
+};
+
 struct emu_stream {
     uint32_t number, length; /* operations ever queued */
     std::deque<emu::operation *> queue;
     emu::clock clock; /* of what is queued next */
+    emu_graph *capturing; /* NULL: calls are queued */
 };
 
 namespace emu {

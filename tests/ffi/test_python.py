@@ -141,6 +141,7 @@ def test_classify():
     assert p.shape == (3, 3) and np.allclose(p.sum(axis=1), 1) and not np.allclose(p[0], p[1])
     logits = w.session.predict(w.prompt, w.model.preprocess(images))
     assert np.array_equal(p.argmax(axis=1), logits.argmax(axis=1))
+    assert 0 < w.session.plan(w.prompt, 1) < w.session.plan(w.prompt, 3) < w.session.plan(w.prompt, 3, ammpl.PLAN_ACCUMULATE)
     assert np.array_equal(w.session.predict(w.prompt, w.model.preprocess([np.ascontiguousarray(images[1])])), logits[1:2])
     assert np.array_equal(w.data.image(4), picture(4))
     texts, images = w.session.encode_texts(["a cat", "a dog"]), w.session.encode_images(w.model.preprocess(images))

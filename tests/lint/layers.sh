@@ -38,7 +38,7 @@ layer src/clip core data clip
 layer src/io core data clip io
 layer src/method core io data clip method
 layer src/train core io data clip method train
-seen=$(sources src/bench | xargs grep -nE '^ *# *include +"' | grep -vE '"(bench_inside\.h|(core|clip|cpu|method)/[a-z_]+\.h)"')
+seen=$(sources src/bench | xargs grep -nE '^ *# *include +"' | grep -vE '"(bench_inside\.h|(bench|core|clip|cpu|method)/[a-z_]+\.h)"')
 result "src/bench includes core, clip, method and the one backend it measures" "$seen"
 seen=$(sources lib | xargs grep -nE '^ *# *include +"' | grep -vE '"(shell\.h|(core|io|data|clip|method|train)/[a-z_]+\.h)"')
 result "lib includes shell.h and src, no backend" "$seen"

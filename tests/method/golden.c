@@ -66,6 +66,12 @@ void open_fixture(fixture *f, const char *prefix, const char *variant, int64_t m
     ck_ok(ammpli_session_create(f->model, f->cfg, &f->session));
     int64_t total;
     f->images = test_tensor(f->st, "images", &total);
+    if (memory_limit == 1) {
+        ammpli_session_plan plan;
+        ck_ok(ammpli_session_footprint(f->session, f->prompt, AMMPL_PLAN_ACCUMULATE, BATCH, 1, &plan));
+        f->session->memory_limit = plan.total;
+        f->session->engine.limit = (size_t)plan.total;
+    }
     f->chw = total / IMAGES;
     f->labels = test_tensor(f->st, "labels", NULL);
     f->ids = test_tensor(f->st, "image_ids", NULL);

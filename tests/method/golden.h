@@ -28,6 +28,7 @@ typedef struct fixture {
 } fixture;
 
 /* tests/golden/PREFIX_VARIANT.safetensors. */
+/* memory_limit 1: the least that a step of the golden's batches can do with. */
 void open_fixture(fixture *f, const char *prefix, const char *variant, int64_t memory_limit);
 void close_fixture(fixture *f);
 /* Forward and backward of the golden's batch at `step`, which lies in `epoch`; logits [BATCH,C] may be NULL. */

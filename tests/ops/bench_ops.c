@@ -106,7 +106,7 @@ int main(int argc, char **argv)
     if (threads > 1)
         ticks = CLOCK_MONOTONIC;
     if (ammpli_context_create(NULL, &ctx) < 0 || ammpli_context_set_threads(ctx, threads) < 0 ||
-        ammpli_cpu_backend.stream_create(&ctx->host, 0, &s) < 0)
+        ammpli_cpu_backend.stream_create(&ctx->host, 0, AMMPL_PRECISION_F32, &s) < 0)
         return 1;
     width = s->kernels->width;
     const ammpl_ops *ops = &ammpli_cpu_ops;

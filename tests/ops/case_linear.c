@@ -22,6 +22,35 @@ static const int64_t shapes[][3] = {
     {2, 300, 64}, {97, 17, 70}, {193, 16, 16}, {12, 513, 20}, {13, 20, 600}, {25, 272, 515}, {200, 130, 90}, {6, 32, 1024}};
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 
+/* Weights that are kept as F16 give the products of the same weights widened, bit for bit. */
+static void kept_as_f16(run *r, bool backward)
+{
+    static const int64_t some[][3] = {{1, 3, 5}, {33, 197, 3}, {7, 16, 256}, {13, 20, 600}, {25, 272, 515}, {97, 49, 70}};
+    for (int i = 0; i < 2 * (int)(sizeof some / sizeof *some); i++) {
+        int64_t T = some[i / 2][0], N = some[i / 2][1], K = some[i / 2][2];
+        int32_t flags = i % 2 ? AMMPL_WEIGHT_TRANSPOSED : 0;
+        int32_t *drawn = draw_index(r, N * K, 1 << 16);
+        uint16_t *file = keep(r, (size_t)(N * K) * sizeof *file);
+        for (int64_t e = 0; e < N * K; e++) /* any finite number, denormals too, below 8 */
+            file[e] = (uint16_t)(drawn[e] & 0xc7ff);
+        ammpl_weight *wide, *kept;
+        ck_ok(r->ops->weight_create(r->s, file, AMMPL_DTYPE_F16, flags, N, K, &wide));
+        ck_ok(r->ops->weight_create(r->s, file, AMMPL_DTYPE_F16, flags | AMMPL_WEIGHT_KEEP_F16, N, K, &kept));
+        int64_t in = backward ? N : K, out = backward ? K : N;
+        float *x = PUT(r, draw(r, T * in), T * in), *y[2];
+        for (int k = 0; k < 2; k++) {
+            y[k] = make(r, T * out);
+            if (backward)
+                ck_ok(r->ops->linear_backward(r->s, y[k], x, k ? kept : wide, NULL, AMMPL_ACT_NONE, T));
+            else
+                ck_ok(r->ops->linear_forward(r->s, y[k], NULL, x, k ? kept : wide, NULL, NULL, AMMPL_ACT_QUICK_GELU, T));
+        }
+        same_bits(r, "kept as F16", get(r, y[1], T * out), get(r, y[0], T * out), T * out);
+        r->ops->weight_destroy(r->s, wide);
+        r->ops->weight_destroy(r->s, kept);
+    }
+}
+
 void case_linear_forward(run *r)
 {
     for (int i = 0; i < SHAPES; i++) {
@@ -79,6 +108,7 @@ void case_linear_forward(run *r)
     refuses(r, r->ops->linear_forward(r->s, y, NULL, y, NULL, NULL, NULL, 0, 1), "NULL");
     refuses(r, r->ops->linear_forward(r->s, y, NULL, y, l.weight, NULL, NULL, 4, 1), "act");
     r->ops->weight_destroy(r->s, l.weight);
+    kept_as_f16(r, false);
 }
 
 typedef struct through_act {
@@ -140,6 +170,7 @@ void case_linear_backward(run *r)
     refuses(r, r->ops->linear_backward(r->s, NULL, l.dy, l.weight, NULL, 0, 3), "NULL");
     refuses(r, r->ops->linear_backward(r->s, l.x, l.dy, l.weight, NULL, -1, 3), "act");
     r->ops->weight_destroy(r->s, l.weight);
+    kept_as_f16(r, true);
 }
 
 void case_gemm(run *r)

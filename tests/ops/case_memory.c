@@ -2,6 +2,8 @@
 #include "ops.h"
 #include "cpu/kernels.h"
 
+#include <time.h>
+
 void case_alloc(run *r)
 {
     static const size_t sizes[] = {0, 1, 63, 64, 65, 4096, 1000003};
@@ -78,6 +80,32 @@ void case_sync(run *r)
 {
     ck_ok(r->ops->sync(r->s));
     r->compared++;
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Never more than the host saw pass, counted from one answer to the next, whatever lies between. */
+void case_elapsed(run *r)
+{
+    double first = -1, seconds = -1, sum = 0, before = now();
+    ck_ok(r->ops->elapsed(r->s, &first));
+    ck_assert(first == 0);
+    for (int i = 0; i < 5; i++) {
+        int64_t n = 1000 << i;
+        float *x = draw(r, n), *device = put_change(r, x, (size_t)n * 4);
+        ck_ok(r->ops->scale(r->s, device, 2, n));
+        ck_ok(r->ops->elapsed(r->s, &seconds));
+        ck_assert_msg(seconds > 0, "%s: %g seconds for %ld values", r->name, seconds, (long)n);
+        sum += seconds;
+        r->compared++;
+    }
+    ck_assert_msg(sum <= now() - before + 1e-4, "%s: %g seconds, and the host saw %g pass", r->name, sum, now() - before);
+    refuses(r, r->ops->elapsed(r->s, NULL), "NULL");
 }
 
 /* A float as the file would hold it, and back, by definition. */

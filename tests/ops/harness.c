@@ -185,7 +185,7 @@ void close_to(run *r, const char *what, const float *got, const double *want, in
 void same_bits(run *r, const char *what, const float *got, const float *want, int64_t n)
 {
     for (int64_t i = 0; i < n; i++)
-        expect(memcmp(got + i, want + i, sizeof *got) == 0, "%s: %s[%ld] is %.9g, expected the bits of %.9g", r->name, what,
+        expect(memcmp(got + i, want + i, sizeof *got) == 0 || (isnan(got[i]) && isnan(want[i])), "%s: %s[%ld] is %.9g, expected the bits of %.9g", r->name, what,
                       (long)i, (double)got[i], (double)want[i]);
     r->compared += n;
 }

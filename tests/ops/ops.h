@@ -18,7 +18,7 @@
 #include "support.h"
 
 #define TEST_OPS(X) \
-    X(alloc) X(release) X(upload) X(download) X(copy) X(zero) X(sync) \
+    X(alloc) X(release) X(upload) X(download) X(copy) X(zero) X(sync) X(elapsed) \
     X(weight_create) X(weight_destroy) X(linear_forward) X(linear_backward) X(gemm) \
     X(layernorm_forward) X(layernorm_backward) X(layernorm_weight_backward) X(softmax_forward) X(softmax_backward) \
     X(attention_forward) X(attention_backward) X(act_forward) X(act_backward) \

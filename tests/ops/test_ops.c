@@ -53,7 +53,7 @@ static run one_run(const table *t, const op_case *c, int threads)
     if (!threads)
         host.parallel = backwards;
     ammpl_stream *s;
-    ck_ok(ammpli_cpu_backend.stream_create(&host, 0, &s));
+    ck_ok(ammpli_cpu_backend.stream_create(&host, 0, AMMPL_PRECISION_F32, &s));
     if (t->kernels)
         s->kernels = t->kernels;
     run r;
@@ -165,7 +165,7 @@ START_TEST(out_of_memory)
         ammpl_weight *weight;
         void *block;
         until_failure = k;
-        ammpl_status made = ammpli_cpu_backend.stream_create(&host, 0, &stream);
+        ammpl_status made = ammpli_cpu_backend.stream_create(&host, 0, AMMPL_PRECISION_F32, &stream);
         ck_assert_int_eq(made, k ? AMMPL_OK : AMMPL_E_MEMORY);
         ck_assert((stream != NULL) == (k > 0));
         if (!stream)
@@ -192,21 +192,31 @@ START_TEST(out_of_memory)
 }
 END_TEST
 
-int main(void)
+/* test_ops [TABLE [OP...]]: all of them, or one table's, or some ops of it. */
+int main(int argc, char **argv)
 {
     Suite *suite = suite_create("ops");
     TCase *all = tcase_create("ops");
     tcase_set_timeout(all, 120);
     for (int t = 0; t < TABLES; t++) {
+        if (argc > 1 && strcmp(argv[1], tables[t].name) != 0)
+            continue;
         if (tables[t].kernels && !tables[t].kernels->supported()) {
             test_skip(tables[t].name, "this processor cannot run it");
             continue;
         }
-        tcase_add_loop_test(all, op, t * CASES, (t + 1) * CASES);
-        if (t) {
-            tcase_add_loop_test(all, fast_against_reference, (t - 1) * CASES, t * CASES);
-            tcase_add_loop_test(all, functions, t, t + 1);
+        for (int i = 0; i < CASES; i++) {
+            bool wanted = argc <= 2;
+            for (int a = 2; a < argc; a++)
+                wanted = wanted || strcmp(argv[a], cases[i].name) == 0;
+            if (!wanted)
+                continue;
+            tcase_add_loop_test(all, op, t * CASES + i, t * CASES + i + 1);
+            if (t)
+                tcase_add_loop_test(all, fast_against_reference, (t - 1) * CASES + i, (t - 1) * CASES + i + 1);
         }
+        if (t)
+            tcase_add_loop_test(all, functions, t, t + 1);
     }
     tcase_add_test(all, backend);
     tcase_add_test(all, out_of_memory);

@@ -9,7 +9,10 @@ tac "$invented" >reversed.jsonl
 ammpl-evaluate reversed.jsonl --reference none >out
 check "rows do not depend on the order of lines" sh -c 'grep -n "^| \(zeroshot\|cocoop\|ammpl \)" out | head -n 3 | cut -d: -f2 | cut -c1-10 | tr "\n" ";" | grep -qx "| zeroshot;| cocoop  ;| ammpl   ;"'
 succeeds "the table of the demo's CLIP, from its committed results" ammpl-evaluate "$root/examples/demo-clip/few-shot.jsonl" --reference none
-check "is the one that is quoted" cmp out "$root/tests/evaluate/demo.md"
+check "is the one that is committed" cmp out "$root/tests/evaluate/demo.md"
+sed -n 's/  */ /g; /^| [a-z]/p' out >rows
+check "has five rows" test "$(wc -l <rows)" -eq 5
+check "and the README quotes them" sh -c 'while IFS= read -r row; do grep -Fxq "$row" "$0" || exit 1; done <rows' "$root/README.md"
 
 pictures
 succeeds "a run with a report" ammpl-evaluate --protocol few-shot --model "$model" --data pictures/base --method zeroshot,ammpl --shots 1,2 \
@@ -30,6 +33,11 @@ check "drawn by ammpl-mask, as PNG and SVG" sh -c 'head -c 4 page/masks-few-shot
 check "and on the page" grep -q 'src="data:image/png' page/index.html
 succeeds "the page again, from the results alone" ammpl-evaluate reported.jsonl --report page
 check "has the masks still" grep -q 'src="data:image/png' page/index.html
+
+sed 's/, "confused": [][0-9, ]*\]//' reported.jsonl >short.jsonl
+check "lines without confusions are there" sh -c 'grep -q confused reported.jsonl && ! grep -q confused short.jsonl'
+succeeds "a page of them" ammpl-evaluate short.jsonl --report short
+check "has no figure of confusions, and the tables" sh -c '! ls short | grep -q confusion && grep -q "<caption>few-shot on base" short/index.html'
 
 # Without gnuplot data and scripts are left, and that is said.
 mkdir tools

@@ -55,6 +55,7 @@ void cached_without(nano *n)
 {
     ammpli_feature_cache_destroy(n->trainer->cache);
     n->trainer->cache = NULL;
+    ck_ok(ammpli_trainer_open_input(n->trainer));
 }
 
 /* From now on every picture that is encoded has NaN in it, and the step that needs it fails. */

@@ -209,7 +209,12 @@ void nano_copy_values(ammpl_prompt *to, const ammpl_prompt *from)
 {
     for (size_t i = 0; i < to->tensors; i++) {
         const ammpli_tensor *t = ammpli_prompt_find(from, to->tensor[i].name);
-        if (t && t->count == to->tensor[i].count)
-            ck_ok(ammpli_prompt_write(to, i, t->value));
+        if (!t || t->count != to->tensor[i].count)
+            continue;
+        float *value = malloc((size_t)t->count * sizeof *value);
+        ck_assert_ptr_nonnull(value);
+        ck_ok(ammpli_prompt_read(from, (size_t)(t - from->tensor), value));
+        ck_ok(ammpli_prompt_write(to, i, value));
+        free(value);
     }
 }

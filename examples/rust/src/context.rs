@@ -83,6 +83,11 @@ impl Context {
         Builder::default()
     }
 
+    /// For functions of [`sys`] that are not wrapped; the object stays this one's.
+    pub fn as_raw(&self) -> *mut sys::ammpl_context {
+        self.shared.raw
+    }
+
     /// Bytes that everything made in this context holds now, and held at most so far.
     pub fn memory(&self) -> (u64, u64) {
         let (mut now, mut peak) = (0, 0);
@@ -111,6 +116,11 @@ impl Config {
         let mut raw = ptr::null_mut();
         check(unsafe { sys::ammpl_config_create(ctx.shared.raw, &mut raw) })?;
         Ok(Config { raw, _shared: ctx.shared.clone() })
+    }
+
+    /// For functions of [`sys`] that are not wrapped; the object stays this one's.
+    pub fn as_raw(&self) -> *mut sys::ammpl_config {
+        self.raw
     }
 
     /// Any option by name, its value as text.

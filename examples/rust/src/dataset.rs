@@ -46,6 +46,11 @@ impl Image {
         Ok(Image { raw, _shared: ctx.shared.clone() })
     }
 
+    /// For functions of [`sys`] that are not wrapped; the object stays this one's.
+    pub fn as_raw(&self) -> *mut sys::ammpl_image {
+        self.raw
+    }
+
     pub fn width(&self) -> usize {
         unsafe { sys::ammpl_image_width(self.raw) as usize }
     }
@@ -90,6 +95,11 @@ impl Dataset {
             sys::ammpl_dataset_open_folder(ctx.shared.raw, c_string(dir)?.as_ptr(), c_string(part)?.as_ptr(), &mut raw)
         })?;
         Ok(Dataset { raw, shared: ctx.shared.clone() })
+    }
+
+    /// For functions of [`sys`] that are not wrapped; the object stays this one's.
+    pub fn as_raw(&self) -> *mut sys::ammpl_dataset {
+        self.raw
     }
 
     pub fn add_image(&mut self, image: &Image, label: usize) -> Result<()> {

@@ -30,6 +30,15 @@ pub(crate) fn check(status: sys::ammpl_status) -> Result<sys::ammpl_status> {
     Err(Error { status, message })
 }
 
+/// What the wrapper itself refuses.
+pub(crate) fn argument(message: String) -> Error {
+    Error { status: sys::AMMPL_E_ARGUMENT, message }
+}
+
+pub(crate) fn shape(message: String) -> Error {
+    Error { status: sys::AMMPL_E_SHAPE, message }
+}
+
 /// A copy of a string that the library lends; None for NULL.
 pub(crate) unsafe fn text(pointer: *const c_char) -> Option<String> {
     (!pointer.is_null()).then(|| CStr::from_ptr(pointer).to_string_lossy().into_owned())

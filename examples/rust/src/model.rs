@@ -32,6 +32,11 @@ impl Model {
         Ok(Model { raw, shared: ctx.shared.clone() })
     }
 
+    /// For functions of [`sys`] that are not wrapped; the object stays this one's.
+    pub fn as_raw(&self) -> *mut sys::ammpl_model {
+        self.raw
+    }
+
     /// A size by `sys::AMMPL_QUERY_*`.
     pub fn get_int(&self, query: sys::ammpl_query) -> Result<i64> {
         let mut value = 0;
@@ -47,13 +52,34 @@ impl Model {
 
     /// E, the length of features.
     pub fn embed_width(&self) -> usize {
-        self.get_int(sys::AMMPL_QUERY_EMBED_WIDTH).unwrap_or(0) as usize
+        self.size(sys::AMMPL_QUERY_EMBED_WIDTH)
+    }
+
+    /// l, the width of token embeddings.
+    pub fn text_width(&self) -> usize {
+        self.size(sys::AMMPL_QUERY_TEXT_WIDTH)
+    }
+
+    /// W, the width of image tokens.
+    pub fn image_width(&self) -> usize {
+        self.size(sys::AMMPL_QUERY_IMAGE_WIDTH)
+    }
+
+    /// CLS and the patches, 1 + P.
+    pub fn image_rows(&self) -> usize {
+        let grid = self.size(sys::AMMPL_QUERY_GRID);
+        1 + grid * grid
     }
 
     /// Numbers in one preprocessed picture, 3*R*R.
     pub fn pixel_count(&self) -> usize {
-        let side = self.get_int(sys::AMMPL_QUERY_IMAGE_SIZE).unwrap_or(0) as usize;
+        let side = self.size(sys::AMMPL_QUERY_IMAGE_SIZE);
         3 * side * side
+    }
+
+    /// 0 where the tower was not loaded.
+    fn size(&self, query: sys::ammpl_query) -> usize {
+        self.get_int(query).unwrap_or(0) as usize
     }
 
     /// [3, R, R]

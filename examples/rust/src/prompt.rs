@@ -61,6 +61,11 @@ impl Prompt {
         Ok(Prompt { raw, _shared: model.shared.clone() })
     }
 
+    /// For functions of [`sys`] that are not wrapped; the object stays this one's.
+    pub fn as_raw(&self) -> *mut sys::ammpl_prompt {
+        self.raw
+    }
+
     pub fn save(&self, path: &str, overwrite: bool) -> Result<()> {
         check(unsafe { sys::ammpl_prompt_save_file(self.raw, c_string(path)?.as_ptr(), overwrite.into()) }).map(drop)
     }
@@ -173,6 +178,11 @@ impl Optimizer {
 
     pub fn set_epoch(&mut self, epoch: i64) -> Result<()> {
         check(unsafe { sys::ammpl_optimizer_set_epoch(self.raw, epoch) }).map(drop)
+    }
+
+    /// At `step` of `steps`, which lies in `epoch`.
+    pub fn set_step(&mut self, epoch: i64, step: i64, steps: i64) -> Result<()> {
+        check(unsafe { sys::ammpl_optimizer_set_step(self.raw, epoch, step, steps) }).map(drop)
     }
 
     pub fn learning_rate(&self, group: usize) -> f64 {

@@ -2,7 +2,7 @@
 use crate::callback::{run, Callback};
 use crate::context::{raw_config, Config, Shared};
 use crate::dataset::Dataset;
-use crate::error::{check, Error, Result, Strings};
+use crate::error::{argument, check, shape, Result, Strings};
 use crate::model::Model;
 use crate::prompt::Prompt;
 use crate::{sys, Outcome};
@@ -25,6 +25,8 @@ pub struct Batch<'a> {
     pub epoch: i64,
     /// Of loss and gradients; 0 means 1/n.
     pub weight: f64,
+    /// Of DPT's auxiliary loss; 0 means 1 / rows of this batch ([`Session::aux_rows`]).
+    pub aux_weight: f64,
 }
 
 /// Scratch memory for one thread on one model.
@@ -32,6 +34,7 @@ pub struct Session {
     raw: *mut sys::ammpl_session,
     embed: usize,
     pixels: usize,
+    text_width: usize,
     _shared: Arc<Shared>,
 }
 
@@ -47,7 +50,18 @@ impl Session {
     pub fn new(model: &Model, config: Option<&Config>) -> Result<Session> {
         let mut raw = ptr::null_mut();
         check(unsafe { sys::ammpl_session_create(model.raw, raw_config(config), &mut raw) })?;
-        Ok(Session { raw, embed: model.embed_width(), pixels: model.pixel_count(), _shared: model.shared.clone() })
+        Ok(Session {
+            raw,
+            embed: model.embed_width(),
+            pixels: model.pixel_count(),
+            text_width: model.text_width(),
+            _shared: model.shared.clone(),
+        })
+    }
+
+    /// For functions of [`sys`] that are not wrapped; the object stays this one's.
+    pub fn as_raw(&self) -> *mut sys::ammpl_session {
+        self.raw
     }
 
     /// Plain text features, [n, E].
@@ -77,6 +91,13 @@ impl Session {
         Ok(out)
     }
 
+    /// Bytes that it will hold at most during a call (`sys::AMMPL_PLAN_*`) of n images.
+    pub fn plan(&mut self, prompt: &Prompt, n: usize, call: i32) -> Result<u64> {
+        let mut bytes = 0;
+        check(unsafe { sys::ammpl_session_plan(self.raw, prompt.raw, n, call, &mut bytes) })?;
+        Ok(bytes)
+    }
+
     /// Logits, [n, C].
     pub fn predict(&mut self, prompt: &Prompt, pixels: &[f32]) -> Result<Vec<f32>> {
         let n = self.pictures(pixels)?;
@@ -104,9 +125,23 @@ impl Session {
         raw.label = batch.labels.as_ptr();
         raw.image_id = if batch.image_ids.is_empty() { ptr::null() } else { batch.image_ids.as_ptr() };
         (raw.seed, raw.step, raw.epoch, raw.weight) = (batch.seed, batch.step, batch.epoch, batch.weight);
+        raw.aux_weight = batch.aux_weight;
         let mut loss = 0.0;
         check(unsafe { sys::ammpl_session_accumulate(self.raw, prompt.raw, &raw, &mut loss, ptr::null_mut()) })?;
         Ok(loss)
+    }
+
+    /// Over how many rows DPT's auxiliary loss of these pictures averages; 0 for other methods.
+    pub fn aux_rows(&mut self, prompt: &Prompt, pixels: &[f32], labels: &[i32]) -> Result<usize> {
+        let n = self.pictures(pixels)?;
+        if labels.len() != n {
+            return Err(argument(format!("{n} pictures and {} labels", labels.len())));
+        }
+        let mut rows = 0;
+        check(unsafe {
+            sys::ammpl_session_aux_rows(self.raw, prompt.raw, pixels.as_ptr(), labels.as_ptr(), n, &mut rows)
+        })?;
+        Ok(rows)
     }
 
     /// A whole training run; `go_on` is called after every step, and false stops after it.
@@ -150,14 +185,88 @@ impl Session {
         Ok((metrics, predicted))
     }
 
+    /// Rows of the token table, [n, l].
+    pub fn embed_tokens(&mut self, ids: &[i32]) -> Result<Vec<f32>> {
+        let mut out = vec![0.0; ids.len() * self.text_width];
+        check(unsafe {
+            sys::ammpl_session_embed_tokens(self.raw, ids.as_ptr(), ids.len(), out.as_mut_ptr(), out.len())
+        })?;
+        Ok(out)
+    }
+
+    /// Logits [n, C] of features x [n, E] and z [C, E] of any length.
+    pub fn similarity(&mut self, x: &[f32], z: &[f32]) -> Result<Vec<f32>> {
+        let (n, classes) = (self.features(x)?, self.features(z)?);
+        let mut logits = vec![0.0; n * classes];
+        check(unsafe {
+            sys::ammpl_session_similarity(
+                self.raw,
+                x.as_ptr(),
+                n,
+                z.as_ptr(),
+                classes,
+                logits.as_mut_ptr(),
+                logits.len(),
+            )
+        })?;
+        Ok(logits)
+    }
+
+    /// From d(loss)/d(logits) to those of x and z.
+    pub fn similarity_backward(&mut self, x: &[f32], z: &[f32], dlogits: &[f32]) -> Result<(Vec<f32>, Vec<f32>)> {
+        let (n, classes) = (self.features(x)?, self.features(z)?);
+        if dlogits.len() != n * classes {
+            return Err(shape(format!("{} numbers for {n} x {classes} logits", dlogits.len())));
+        }
+        let (mut dx, mut dz) = (vec![0.0; x.len()], vec![0.0; z.len()]);
+        check(unsafe {
+            sys::ammpl_session_similarity_backward(
+                self.raw,
+                x.as_ptr(),
+                n,
+                z.as_ptr(),
+                classes,
+                dlogits.as_ptr(),
+                dx.as_mut_ptr(),
+                dz.as_mut_ptr(),
+            )
+        })?;
+        Ok((dx, dz))
+    }
+
+    /// The loss of logits [n, C], and its gradient for them; weight 0 means 1/n.
+    pub fn cross_entropy(&mut self, logits: &[f32], labels: &[i32], weight: f64) -> Result<(f64, Vec<f32>)> {
+        if labels.is_empty() || logits.len() % labels.len() != 0 {
+            return Err(shape(format!("{} logits for {} labels", logits.len(), labels.len())));
+        }
+        let (mut loss, mut dlogits) = (0.0, vec![0.0; logits.len()]);
+        check(unsafe {
+            sys::ammpl_session_cross_entropy(
+                self.raw,
+                logits.as_ptr(),
+                labels.as_ptr(),
+                labels.len(),
+                logits.len() / labels.len(),
+                weight,
+                &mut loss,
+                dlogits.as_mut_ptr(),
+                dlogits.len(),
+            )
+        })?;
+        Ok((loss, dlogits))
+    }
+
+    fn features(&self, x: &[f32]) -> Result<usize> {
+        if self.embed == 0 || x.len() % self.embed != 0 {
+            return Err(shape(format!("{} numbers are no whole features of {}", x.len(), self.embed)));
+        }
+        Ok(x.len() / self.embed)
+    }
+
     fn pictures(&self, pixels: &[f32]) -> Result<usize> {
         if self.pixels == 0 || pixels.len() % self.pixels != 0 {
             return Err(argument(format!("{} numbers are no whole pictures of {}", pixels.len(), self.pixels)));
         }
         Ok(pixels.len() / self.pixels)
     }
-}
-
-fn argument(message: String) -> Error {
-    Error { status: sys::AMMPL_E_ARGUMENT, message }
 }

@@ -98,6 +98,9 @@ pub const AMMPL_OPT_MEMORY_LIMIT: i32 = 111;
 pub const AMMPL_OPT_VOCAB: i32 = 140;
 pub const AMMPL_OPT_ACTIVATION: i32 = 141;
 pub const AMMPL_OPT_TOWERS: i32 = 142;
+pub const AMMPL_OPT_WEIGHTS: i32 = 143;
+pub const AMMPL_OPT_JPEG: i32 = 144;
+pub const AMMPL_OPT_PRECISION: i32 = 145;
 pub const AMMPL_OPT_N_CTX: i32 = 200;
 pub const AMMPL_OPT_CTX_INIT: i32 = 201;
 pub const AMMPL_OPT_POSITION: i32 = 202;
@@ -185,6 +188,9 @@ pub const AMMPL_GRADIENT_ROWS: i32 = 1;
 pub const AMMPL_GRADIENT_PREFIX: i32 = 2;
 pub const AMMPL_GRADIENT_PIXELS: i32 = 3;
 pub const AMMPL_GRADIENT_PROMPT: i32 = 4;
+pub const AMMPL_PLAN_PREDICT: i32 = 0;
+pub const AMMPL_PLAN_ACCUMULATE: i32 = 1;
+pub const AMMPL_PLAN_ACCUMULATE_FEATURES: i32 = 2;
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -420,6 +426,7 @@ extern "C" {
     pub fn ammpl_prompt_zero_gradients(p: *mut ammpl_prompt) -> ammpl_status;
     pub fn ammpl_session_create(m: *const ammpl_model, cfg: *const ammpl_config, out: *mut *mut ammpl_session) -> ammpl_status;
     pub fn ammpl_session_destroy(s: *mut ammpl_session);
+    pub fn ammpl_session_plan(s: *mut ammpl_session, p: *const ammpl_prompt, n: usize, call: i32, bytes: *mut u64) -> ammpl_status;
     pub fn ammpl_session_encode_texts(s: *mut ammpl_session, texts: *const *const c_char, n: usize, out: *mut f32, cap: usize) -> ammpl_status;
     pub fn ammpl_session_encode_images(s: *mut ammpl_session, p: *const ammpl_prompt, pixels: *const f32, n: usize, out: *mut f32, cap: usize) -> ammpl_status;
     pub fn ammpl_session_encode_classes(s: *mut ammpl_session, p: *const ammpl_prompt, out: *mut f32, cap: usize) -> ammpl_status;

@@ -55,6 +55,22 @@ static ammpl_status use(const char *path)
         return logits.status();
     for (std::size_t i = 0; i < logits->size(); i++)
         std::printf("%s %.9g\n", prompt->class_names()[i].c_str(), static_cast<double>((*logits)[i]));
+
+    /* Through a tower by hand: the sentence of a refusal is its own. */
+    ammpl::result<ammpl::tape> tape = ammpl::tape::create(*clip);
+    ammpl_image_input input = ammpl_image_input();
+    input.record = AMMPL_RECORD_ALL;
+    input.n = 1;
+    input.pixels = pixels->data();
+    if (!tape || tape->begin_image(input) < 0 || tape->run(77) != AMMPL_E_RANGE || !*ammpl_last_error())
+        return AMMPL_E_INTERNAL;
+    ammpl::result<std::vector<float>> features = tape->finish();
+    if (!features || tape->run(77) != AMMPL_E_STATE || tape->backward(std::vector<float>(3)) != AMMPL_E_SHAPE ||
+        *ammpl_last_error() || tape->backward(*features) < 0)
+        return AMMPL_E_INTERNAL;
+    ammpl::result<std::vector<float>> gradient = tape->gradient(AMMPL_GRADIENT_PIXELS);
+    if (!gradient || gradient->size() != pixels->size())
+        return AMMPL_E_INTERNAL;
     return AMMPL_OK;
 }
 

@@ -1,0 +1,355 @@
+/* graph.cu - what a stream is asked for again and again becomes one CUDA graph.
+ *
+ * Between two places where the host waits (or where memory comes and goes), the calls of ops are a segment.  The first time they are
+ * done as they come, and written down.  When calls come that are those of a known segment, argument by argument, they are only
+ * compared; at the segment's end all of them start together, as a graph that was captured the first time this happened.  Where calls
+ * begin to differ, those that were held back are done as written down, and the rest as it comes: a graph is never a guess.
+ *
+ * What changes from step to step without changing the calls are the bytes of small uploads: they go through pinned memory of the
+ * segment, from which the graph copies.  Large uploads, and ops whose arguments count steps, are done at once and end the segment.
+ */
+#include "common.cuh"
+
+#include <string.h>
+
+enum { SEGMENTS_KEPT = 8, CALLS_LEAST = 8, LOG_FIRST = 1 << 14 };
+
+/* A call as it is written down; its arguments follow, one after the other. */
+struct call_head {
+    queued_run run; /* NULL: an upload of `data` bytes, whose argument is dst */
+    uint32_t bytes; /* of arguments, rounded up to 8 */
+    uint32_t place; /* of an upload's bytes in the pinned memory: behind those of all before */
+    size_t data;
+};
+
+struct call_log {
+    char *at;
+    size_t used, room, data; /* bytes; data: of all uploads */
+    int calls;
+};
+
+struct segment {
+    call_log log;
+    char *pinned; /* [log.data] */
+    cudaGraphExec_t exec; /* NULL: not captured */
+    cudaEvent_t done;     /* of its last launch: then the pinned memory may be written again */
+    uint64_t age;
+};
+
+struct graphs {
+    segment *kept[SEGMENTS_KEPT];
+    segment *matching, *capturing;
+    size_t position, data; /* in matching's log; bytes in its pinned memory so far */
+    call_log log;    /* of what is done as it comes */
+    bool broken;     /* that is no segment */
+    bool off;        /* a capture failed: never again */
+    uint64_t clock;
+};
+
+/* ---- logs ---- */
+
+static bool log_add(ammpl_stream *s, call_log *log, const call_head *head, const char *args)
+{
+    size_t need = log->used + sizeof *head + head->bytes;
+    if (need > log->room) {
+        size_t room = need > 2 * log->room ? need + LOG_FIRST : 2 * log->room;
+        char *bigger = (char *)s->host->alloc(s->host->user, room);
+        if (!bigger)
+            return false;
+        if (log->used)
+            memcpy(bigger, log->at, log->used);
+        s->host->release(s->host->user, log->at);
+        log->at = bigger;
+        log->room = room;
+    }
+    memcpy(log->at + log->used, head, sizeof *head);
+    memcpy(log->at + log->used + sizeof *head, args, head->bytes);
+    log->used = need;
+    log->data += head->data;
+    log->calls++;
+    return true;
+}
+
+static void log_clear(call_log *log)
+{
+    log->used = log->data = 0;
+    log->calls = 0;
+}
+
+static bool same_call(const call_log *log, size_t at, const call_head *head, const char *args)
+{
+    if (at >= log->used)
+        return false;
+    const call_head *h = (const call_head *)(log->at + at);
+    return h->run == head->run && h->bytes == head->bytes && h->data == head->data && memcmp(h + 1, args, head->bytes) == 0;
+}
+
+/* ---- segments ---- */
+
+static void drop_graph(segment *g)
+{
+    if (g->done)
+        (void)cudaEventSynchronize(g->done);
+    if (g->exec)
+        (void)cudaGraphExecDestroy(g->exec);
+    g->exec = NULL;
+}
+
+static void forget_segment(ammpl_stream *s, segment **at)
+{
+    segment *g = *at;
+    if (!g)
+        return;
+    drop_graph(g);
+    if (g->done)
+        (void)cudaEventDestroy(g->done);
+    if (g->pinned)
+        (void)cudaFreeHost(g->pinned);
+    s->host->release(s->host->user, g->log.at);
+    s->host->release(s->host->user, g);
+    *at = NULL;
+}
+
+/* What was done as it came is a segment from now on; the one that was not asked for longest gives way. */
+static void keep_log(ammpl_stream *s)
+{
+    graphs *g = s->graphs;
+    if (g->broken || g->log.calls < CALLS_LEAST) {
+        log_clear(&g->log);
+        g->broken = false;
+        return;
+    }
+    int oldest = 0;
+    for (int i = 0; i < SEGMENTS_KEPT && g->kept[oldest]; i++)
+        if (!g->kept[i] || g->kept[i]->age < g->kept[oldest]->age)
+            oldest = i;
+    segment *made = (segment *)s->host->alloc(s->host->user, sizeof *made);
+    if (made) {
+        forget_segment(s, &g->kept[oldest]);
+        made->log = g->log;
+        made->age = ++g->clock;
+        g->kept[oldest] = made;
+        g->log = call_log();
+    }
+    log_clear(&g->log);
+}
+
+/* Pinned memory and its event, when a segment comes for the second time. */
+static int32_t open_segment(ammpl_stream *s, segment *m)
+{
+    if (m->done)
+        return AMMPL_OK;
+    device_guard guard(s->device);
+    if (m->log.data && !m->pinned) {
+        void *memory = NULL;
+        CUDA(s->host, cudaHostAlloc(&memory, m->log.data, 0));
+        m->pinned = (char *)memory;
+    }
+    CUDA(s->host, cudaEventCreateWithFlags(&m->done, cudaEventDisableTiming));
+    return AMMPL_OK;
+}
+
+/* Does a log's call: an upload from the pinned memory, as part of the graph or through the ring. */
+static int32_t do_call(ammpl_stream *s, const segment *m, size_t at)
+{
+    const call_head *h = (const call_head *)(m->log.at + at);
+    const char *args = m->log.at + at + sizeof *h;
+    if (h->run)
+        return h->run(s, args);
+    void *dst;
+    memcpy(&dst, args, sizeof dst);
+    if (s->graphs->capturing != m)
+        return ammpl_cuda_upload(s, dst, m->pinned + h->place, h->data);
+    CUDA(s->host, cudaMemcpyAsync(dst, m->pinned + h->place, h->data, cudaMemcpyHostToDevice, s->queue));
+    return AMMPL_OK;
+}
+
+static int32_t do_calls(ammpl_stream *s, const segment *m, size_t end)
+{
+    for (size_t at = 0; at < end; at += sizeof(call_head) + ((const call_head *)(m->log.at + at))->bytes)
+        TRY(do_call(s, m, at));
+    return AMMPL_OK;
+}
+
+/* Calls differ from now on: what was held back is done, and begins the log of what comes. */
+static int32_t give_up_matching(ammpl_stream *s)
+{
+    graphs *g = s->graphs;
+    segment *m = g->matching;
+    size_t end = g->position;
+    g->matching = NULL;
+    g->position = 0;
+    log_clear(&g->log);
+    for (size_t at = 0; at < end && !g->broken; at += sizeof(call_head) + ((const call_head *)(m->log.at + at))->bytes)
+        g->broken = !log_add(s, &g->log, (const call_head *)(m->log.at + at), m->log.at + at + sizeof(call_head));
+    int32_t status = do_calls(s, m, end);
+    g->broken = g->broken || status < 0;
+    return status;
+}
+
+static cudaError_t capture(ammpl_stream *s, segment *m)
+{
+    graphs *g = s->graphs;
+    cudaGraph_t graph = NULL;
+    cudaError_t error = cudaStreamBeginCapture(s->queue, cudaStreamCaptureModeThreadLocal);
+    if (error != cudaSuccess)
+        return error;
+    g->capturing = m;
+    int32_t status = do_calls(s, m, m->log.used);
+    g->capturing = NULL;
+    error = cudaStreamEndCapture(s->queue, &graph);
+    if (error == cudaSuccess && status < 0)
+        error = cudaErrorInvalidValue;
+    if (error == cudaSuccess)
+        error = cudaGraphInstantiate(&m->exec, graph, 0);
+    if (graph)
+        (void)cudaGraphDestroy(graph);
+    return error;
+}
+
+static int32_t start_segment(ammpl_stream *s, segment *m)
+{
+    graphs *g = s->graphs;
+    device_guard guard(s->device);
+    m->age = ++g->clock;
+    if (!m->exec && !g->off && capture(s, m) != cudaSuccess) { /* as it can be done without, this is no failure */
+        (void)cudaGetLastError();
+        m->exec = NULL;
+        g->off = true;
+    }
+    if (!m->exec)
+        return do_calls(s, m, m->log.used);
+    CUDA(s->host, cudaGraphLaunch(m->exec, s->queue));
+    CUDA(s->host, cudaEventRecord(m->done, s->queue));
+    return AMMPL_OK;
+}
+
+/* ---- what the table's wrappers call (backend.cu) ---- */
+
+static graphs *open_graphs(ammpl_stream *s)
+{
+    if (!s->graphs)
+        s->graphs = (graphs *)s->host->alloc(s->host->user, sizeof *s->graphs);
+    return s->graphs;
+}
+
+/* A kept segment that goes on with this call where the one before (NULL: none yet) does not. */
+static segment *find_other(const graphs *g, const call_head *head, const char *args)
+{
+    for (int i = 0; i < SEGMENTS_KEPT; i++) {
+        segment *k = g->kept[i];
+        if (k && k != g->matching && same_call(&k->log, g->position, head, args) &&
+            (g->position == 0 || memcmp(k->log.at, g->matching->log.at, g->position) == 0))
+            return k;
+    }
+    return NULL;
+}
+
+static int32_t change_to(ammpl_stream *s, segment *k)
+{
+    graphs *g = s->graphs;
+    device_guard guard(s->device);
+    TRY(open_segment(s, k));
+    CUDA(s->host, cudaEventSynchronize(k->done)); /* its last launch has read the pinned memory */
+    if (g->data)
+        memcpy(k->pinned, g->matching->pinned, g->data);
+    g->matching = k;
+    return AMMPL_OK;
+}
+
+/* held: the call is known, and kept back.  data: of an upload. */
+static int32_t match(ammpl_stream *s, const call_head *head, const char *args, const void *data, bool *held)
+{
+    graphs *g = s->graphs;
+    *held = false;
+    bool begins = !g->matching && g->log.used == 0 && !g->broken && !g->off;
+    if (!begins && !g->matching)
+        return AMMPL_OK;
+    if (begins)
+        g->position = g->data = 0;
+    if (begins || !same_call(&g->matching->log, g->position, head, args)) {
+        segment *k = find_other(g, head, args);
+        if (!k)
+            return begins ? AMMPL_OK : give_up_matching(s);
+        TRY(change_to(s, k));
+    }
+    if (data)
+        memcpy(g->matching->pinned + g->data, data, head->data);
+    g->data += head->data;
+    g->position += sizeof *head + head->bytes;
+    *held = true;
+    return AMMPL_OK;
+}
+
+static void write_down(ammpl_stream *s, call_head *head, const char *args, int32_t status)
+{
+    graphs *g = s->graphs;
+    head->place = (uint32_t)g->log.data;
+    if (status < 0 || g->off || (!g->broken && !log_add(s, &g->log, head, args)))
+        g->broken = true;
+}
+
+int32_t graph_call(ammpl_stream *s, queued_run run, const char *args, size_t bytes)
+{
+    call_head head = {run, (uint32_t)bytes, 0, 0};
+    bool held;
+    if (!open_graphs(s))
+        return run(s, args);
+    TRY(match(s, &head, args, NULL, &held));
+    if (held)
+        return AMMPL_OK;
+    int32_t status = run(s, args);
+    write_down(s, &head, args, status);
+    return status;
+}
+
+int32_t graph_upload(ammpl_stream *s, void *dst, const void *src_host, size_t bytes)
+{
+    call_head head = {NULL, sizeof dst, 0, bytes};
+    bool held;
+    if (bytes == 0 || bytes > SEGMENT_BYTES / 4 || !dst || !src_host || !open_graphs(s)) {
+        TRY(graph_boundary(s));
+        return ammpl_cuda_upload(s, dst, src_host, bytes);
+    }
+    TRY(match(s, &head, (const char *)&dst, src_host, &held));
+    if (held)
+        return AMMPL_OK;
+    int32_t status = ammpl_cuda_upload(s, dst, src_host, bytes);
+    write_down(s, &head, (const char *)&dst, status);
+    return status;
+}
+
+int32_t graph_boundary(ammpl_stream *s)
+{
+    graphs *g = s->graphs;
+    if (!g)
+        return AMMPL_OK;
+    if (g->matching && g->position == g->matching->log.used) {
+        segment *m = g->matching;
+        g->matching = NULL;
+        g->position = 0;
+        return start_segment(s, m);
+    }
+    int32_t status = g->matching ? give_up_matching(s) : AMMPL_OK;
+    keep_log(s);
+    return status;
+}
+
+void graph_forget(ammpl_stream *s)
+{
+    for (int i = 0; s->graphs && i < SEGMENTS_KEPT; i++)
+        if (s->graphs->kept[i])
+            drop_graph(s->graphs->kept[i]);
+}
+
+void graph_close(ammpl_stream *s)
+{
+    if (!s->graphs)
+        return;
+    (void)graph_boundary(s);
+    for (int i = 0; i < SEGMENTS_KEPT; i++)
+        forget_segment(s, &s->graphs->kept[i]);
+    s->host->release(s->host->user, s->graphs->log.at);
+    s->host->release(s->host->user, s->graphs);
+    s->graphs = NULL;
+}

@@ -1,0 +1,181 @@
+/* growth.c - how a training step's time and memory grow, at ViT-B/16's size with random weights.
+ *
+ *   growth FOLDER           writes a model there (0.6 GB), then another, and prints one line per measurement, for growth.sh:
+ *                           SERIES X SECONDS PLANNED TAKEN    seconds of processor time of the second step, of all threads; MiB
+ *   growth FOLDER methods   a step of 2 images and 5 classes of every method, instead
+ *
+ * PLANNED is what ammpl_session_plan says, TAKEN what an allocator counts from before the session was made.
+ */
+#include <ammpl/ammpl.h>
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "../../examples/bench.h"
+
+enum { MOST_CLASSES = 1000, MOST_IMAGES = 32 };
+
+static void must(ammpl_status status)
+{
+    if (status >= 0)
+        return;
+    fprintf(stderr, "%s\n", ammpl_last_error());
+    exit(1);
+}
+
+static struct {
+    pthread_mutex_t lock;
+    uint64_t now, peak;
+} bytes = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void *count_alloc(void *user, size_t size, size_t align)
+{
+    (void)user;
+    void *p = NULL;
+    pthread_mutex_lock(&bytes.lock);
+    bytes.now += size;
+    bytes.peak = bytes.now > bytes.peak ? bytes.now : bytes.peak;
+    pthread_mutex_unlock(&bytes.lock);
+    return posix_memalign(&p, align, size) == 0 ? p : NULL;
+}
+
+static void count_release(void *user, void *ptr, size_t size)
+{
+    (void)user;
+    pthread_mutex_lock(&bytes.lock);
+    bytes.now -= size;
+    pthread_mutex_unlock(&bytes.lock);
+    free(ptr);
+}
+
+static double processor_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Class names of `words` words of two letters. */
+static void make_names(int words, char name[MOST_CLASSES][64], const char *list[MOST_CLASSES])
+{
+    for (int i = 0; i < MOST_CLASSES; i++) {
+        list[i] = name[i];
+        for (int w = 0; w < words; w++) {
+            int number = i + 17 * w;
+            snprintf(name[i] + 3 * w, 64 - 3 * (size_t)w, "%c%c ", 'a' + number % 26, 'a' + number / 26 % 26);
+        }
+        snprintf(name[i] + 3 * words - 1, 8, "%c%c", 'a' + i / 676 % 26, 'a' + i / 17 % 26); /* no two alike */
+    }
+}
+
+typedef struct series {
+    const char *name, *method;
+    bool features;
+    int classes, words, images;
+} series;
+
+static void measure(ammpl_context *ctx, ammpl_model *m, const series *s, int x)
+{
+    static char name[MOST_CLASSES][64];
+    const char *list[MOST_CLASSES];
+    static int32_t label[MOST_IMAGES];
+    ammpl_method method;
+    ammpl_config *cfg;
+    ammpl_prompt *p;
+    ammpl_session *planner, *session;
+    int64_t R, E;
+    uint64_t planned;
+    double loss, begin;
+    must(ammpl_model_get_int(m, AMMPL_QUERY_IMAGE_SIZE, &R));
+    must(ammpl_model_get_int(m, AMMPL_QUERY_EMBED_WIDTH, &E));
+    make_names(s->words, name, list);
+    must(ammpl_method_find(s->method, &method));
+    must(ammpl_config_create(ctx, &cfg));
+    if (strcmp(s->method, "coop") == 0)
+        must(ammpl_config_set_text(cfg, "ctx_init", "")); /* 16 tokens that are no words */
+    must(ammpl_prompt_create(m, method, list, (size_t)s->classes, cfg, &p));
+    size_t each = (size_t)(s->features ? E : 3 * R * R), count = each * (size_t)s->images;
+    float *input = malloc(count * sizeof *input);
+    for (size_t i = 0; i < count; i++)
+        input[i] = (float)((uint32_t)i * 2654435761u >> 24) / 64.0f - 2.0f;
+    ammpl_batch batch = {.struct_size = sizeof batch, .n = (size_t)s->images, .label = label};
+    if (s->features)
+        batch.features = input;
+    else
+        batch.pixels = input;
+    must(ammpl_session_create(m, NULL, &planner));
+    must(ammpl_session_plan(planner, p, batch.n, s->features ? AMMPL_PLAN_ACCUMULATE_FEATURES : AMMPL_PLAN_ACCUMULATE, &planned));
+    ammpl_session_destroy(planner);
+    uint64_t before = bytes.peak = bytes.now;
+    must(ammpl_session_create(m, NULL, &session));
+    must(ammpl_session_accumulate(session, p, &batch, &loss, NULL));
+    begin = processor_seconds();
+    must(ammpl_session_accumulate(session, p, &batch, &loss, NULL));
+    printf("%s %d %.3f %.1f %.1f\n", s->name, x, processor_seconds() - begin, (double)planned / 1048576, (double)(bytes.peak - before) / 1048576);
+    fflush(stdout);
+    ammpl_session_destroy(session);
+    ammpl_prompt_destroy(p);
+    ammpl_config_destroy(cfg);
+    free(input);
+}
+
+static ammpl_model *make_model(ammpl_context *ctx, const char *folder, const char *architecture)
+{
+    ammpl_model *m;
+    int failed = bench_write_model(architecture, folder, false);
+    if (failed) {
+        fprintf(stderr, "%s: %s\n", folder, strerror(failed));
+        exit(1);
+    }
+    must(ammpl_model_load_file(ctx, NULL, folder, NULL, &m));
+    return m;
+}
+
+/* Every method that learns, as published. */
+static void measure_methods(ammpl_context *ctx, ammpl_model *m)
+{
+    for (size_t i = 0; i < ammpl_method_count(); i++) {
+        ammpl_method id;
+        series s = {.classes = 5, .words = 1, .images = 2};
+        must(ammpl_method_describe(i, &id, &s.name, NULL));
+        s.method = s.name;
+        if (id != AMMPL_METHOD_ZEROSHOT)
+            measure(ctx, m, &s, 5);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static const int classes[] = {10, 30, 100, 300, 1000}, words[] = {1, 2, 4, 8, 16}, images[] = {1, 2, 4, 8};
+    ammpl_allocator counting = {.struct_size = sizeof counting, .alloc = count_alloc, .release = count_release};
+    ammpl_context *ctx;
+    if (argc != 2 && !(argc == 3 && strcmp(argv[2], "methods") == 0))
+        return fprintf(stderr, "usage: growth FOLDER [methods]\n"), 2;
+    must(ammpl_context_create(&counting, &ctx));
+    ammpl_model *m = make_model(ctx, argv[1], "ViT-B/16");
+    if (argc == 3) {
+        measure_methods(ctx, m);
+        ammpl_model_destroy(m);
+        ammpl_context_destroy(ctx);
+        return 0;
+    }
+    for (int i = 0; i < 5; i++)
+        measure(ctx, m, &(series){"coop-classes", "coop", true, classes[i], 1, 32}, classes[i]);
+    for (int i = 0; i < 4; i++)
+        measure(ctx, m, &(series){"cocoop-classes", "cocoop", true, classes[i], 1, 1}, classes[i]);
+    for (int i = 0; i < 5; i++)
+        measure(ctx, m, &(series){"coop-words", "coop", true, 100, words[i], 32}, words[i]);
+    for (int i = 0; i < 4; i++)
+        measure(ctx, m, &(series){"vpt-224-images", "vpt", false, 10, 1, images[i]}, images[i]);
+    ammpl_model_destroy(m);
+    m = make_model(ctx, argv[1], "ViT-B/16-336");
+    for (int i = 0; i < 4; i++)
+        measure(ctx, m, &(series){"vpt-336-images", "vpt", false, 10, 1, images[i]}, images[i]);
+    ammpl_model_destroy(m);
+    ammpl_context_destroy(ctx);
+    return 0;
+}

@@ -1,0 +1,312 @@
+/* Memory: what ammpl_session_plan says against what an allocator counts, memory_limit, and steps that allocate nothing. */
+#include "io/derived_model.h"
+#include "kinds.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- an allocator that counts, on top of the context's own ---- */
+
+typedef struct counter {
+    atomic_llong now, peak, requests;
+    ammpl_allocator below;
+} counter;
+
+static void *count_alloc(void *user, size_t size, size_t align)
+{
+    counter *c = user;
+    long long now = atomic_fetch_add(&c->now, (long long)size) + (long long)size, peak = atomic_load(&c->peak);
+    while (now > peak && !atomic_compare_exchange_weak(&c->peak, &peak, now)) {
+    }
+    atomic_fetch_add(&c->requests, 1);
+    return c->below.alloc(c->below.user, size, align);
+}
+
+static void count_release(void *user, void *ptr, size_t size)
+{
+    counter *c = user;
+    atomic_fetch_sub(&c->now, (long long)size);
+    c->below.release(c->below.user, ptr, size);
+}
+
+static void count(ammpl_context *ctx, counter *c)
+{
+    memset(c, 0, sizeof *c);
+    c->below = ctx->allocator;
+    ctx->allocator.user = c;
+    ctx->allocator.alloc = count_alloc;
+    ctx->allocator.release = count_release;
+}
+
+/* ---- what is planned: every method in all its kinds, AMMPL in its own ---- */
+
+typedef struct variant {
+    const char *name, *options[12];
+} variant;
+static const variant ammpl_variants[] = {
+    {"ammpl_shared", {"scope", "shared", NULL}},
+    {"ammpl_class", {"scope", "class", NULL}},
+    {"ammpl_class_blend", {"scope", "class", "mask_gradient", "blend", NULL}},
+    {"ammpl_simultaneous", {"order", "simultaneous", NULL}},
+    {"ammpl_draws_image", {"draws", "image", "interaction", "false", NULL}},
+    {"ammpl_no_mask", {"mask", "false", NULL}},
+    {"ammpl_mask_alone", {"padding", "false", "interaction", "false", NULL}},
+    {"ammpl_candidates", {"candidates", "1", NULL}},
+    {"ammpl_scalar", {"shift", "scalar", "scope", "class", NULL}},
+    {"ammpl_mean", {"evaluation", "mean:2", NULL}},
+};
+enum { AMMPL_VARIANTS = sizeof ammpl_variants / sizeof ammpl_variants[0], ALL = KINDS + AMMPL_VARIANTS };
+
+static const char *name_of(int i)
+{
+    return i < KINDS ? kinds[i].name : ammpl_variants[i - KINDS].name;
+}
+
+/* Masks are drawn at even odds, so that no two are equal by chance. */
+static void even_odds(ammpl_prompt *p)
+{
+    ammpli_tensor *t = ammpli_prompt_find(p, "mask_prob");
+    if (!t)
+        return;
+    float *half = malloc((size_t)t->count * sizeof *half);
+    for (int64_t i = 0; i < t->count; i++)
+        half[i] = 0.5f;
+    ck_ok(ammpli_prompt_write(p, (size_t)(t - p->tensor), half));
+    free(half);
+}
+
+static void open_any(nano *n, int i, const char *const *more)
+{
+    if (i < KINDS) {
+        kind_open(n, &kinds[i], more);
+        return;
+    }
+    const char *options[24] = {0};
+    size_t used = 0;
+    for (const char *const *o = ammpl_variants[i - KINDS].options; *o; o++)
+        options[used++] = *o;
+    for (const char *const *o = more; o && *o; o++)
+        options[used++] = *o;
+    nano_open_method(n, "nano-odd", AMMPL_METHOD_AMMPL, options);
+    even_odds(n->prompt);
+}
+
+/* n pictures: the seven of nano again and again. */
+static float *pictures(const nano *n, size_t count)
+{
+    size_t R = (size_t)n->model->preprocess.size, each = 3 * R * R;
+    float *seven = nano_pixels(n), *all = malloc(count * each * sizeof *all);
+    for (size_t i = 0; i < count; i++)
+        memcpy(all + i * each, seven + i % NANO_IMAGES * each, each * sizeof *all);
+    free(seven);
+    return all;
+}
+
+static void call(const nano *n, ammpl_session *s, int32_t what, size_t count, const float *pixels)
+{
+    float *logits = malloc(count * n->prompt->classes * sizeof *logits), *features = malloc(count * (size_t)n->model->embed * sizeof *features);
+    int32_t *label = malloc(count * sizeof *label);
+    double loss;
+    for (size_t i = 0; i < count; i++)
+        label[i] = (int32_t)(i % n->prompt->classes);
+    for (size_t i = 0; i < count * (size_t)n->model->embed; i++)
+        features[i] = (float)(i % 7) - 3;
+    ammpl_batch batch = {.struct_size = sizeof batch, .n = count, .label = label, .seed = 5};
+    if (what == AMMPL_PLAN_ACCUMULATE_FEATURES)
+        batch.features = features;
+    else
+        batch.pixels = pixels;
+    if (what == AMMPL_PLAN_PREDICT)
+        ck_ok(ammpli_session_predict(s, n->prompt, pixels, count, logits));
+    else
+        ck_ok(ammpli_session_accumulate(s, n->prompt, &batch, &loss, NULL));
+    free(label);
+    free(features);
+    free(logits);
+}
+
+static bool learns_from(const nano *n, int32_t what)
+{
+    const ammpli_method *m = n->prompt->method;
+    if (what == AMMPL_PLAN_ACCUMULATE)
+        return m->accumulate != NULL;
+    return what == AMMPL_PLAN_PREDICT || (m->plain_images && m->plain_images(n->prompt));
+}
+
+/* A new session's call: planned and counted bytes; with a repetition, which asks for nothing. */
+static void compare(const nano *n, const char *name, int32_t what, size_t count_of_images, counter *c)
+{
+    ammpl_session *planner, *s;
+    uint64_t planned;
+    float *pixels = pictures(n, count_of_images);
+    ck_ok(ammpli_session_create(n->model, n->cfg, &planner));
+    ck_ok(ammpl_session_plan(planner, n->prompt, count_of_images, what, &planned));
+    ammpli_session_release(planner);
+    long long before = atomic_load(&c->now);
+    atomic_store(&c->peak, before);
+    ck_ok(ammpli_session_create(n->model, n->cfg, &s));
+    call(n, s, what, count_of_images, pixels);
+    double taken = (double)(atomic_load(&c->peak) - before);
+    ck_assert_msg(taken <= 1.05 * (double)planned && taken >= 0.95 * (double)planned, "%s, call %d of %zu images: %.0f bytes planned, %.0f taken",
+                  name, (int)what, count_of_images, (double)planned, taken);
+    long long requests = atomic_load(&c->requests);
+    call(n, s, what, count_of_images, pixels);
+    ck_assert_msg(atomic_load(&c->requests) == requests, "%s, call %d: repeated, it allocates", name, (int)what);
+    ammpli_session_release(s);
+    free(pixels);
+}
+
+START_TEST(planned_and_counted)
+{
+    static const size_t counts[] = {1, 3, 11, 37};
+    nano n;
+    counter c;
+    open_any(&n, _i, NULL);
+    count(n.ctx, &c);
+    for (int32_t what = AMMPL_PLAN_PREDICT; what <= AMMPL_PLAN_ACCUMULATE_FEATURES; what++)
+        for (size_t k = 0; k < sizeof counts / sizeof counts[0]; k++)
+            if (learns_from(&n, what))
+                compare(&n, name_of(_i), what, counts[k], &c);
+    nano_close(&n);
+}
+END_TEST
+
+/* TinyCLIP's width and picture size, all methods as published. */
+START_TEST(larger_model)
+{
+    static const ammpl_method methods[] = {AMMPL_METHOD_ZEROSHOT, AMMPL_METHOD_COOP, AMMPL_METHOD_COCOOP, AMMPL_METHOD_VP, AMMPL_METHOD_VPT,
+                                           AMMPL_METHOD_DLP, AMMPL_METHOD_IVLP, AMMPL_METHOD_MAPLE, AMMPL_METHOD_DPT, AMMPL_METHOD_AMMPL};
+    nano n = {.ctx = test_context()};
+    counter c;
+    n.model = sized_model(n.ctx, &(model_sizes){.text_width = 96, .text_layers = 3, .length = 77, .image_width = 128, .image_layers = 4,
+                                                .patch = 8, .grid = 8, .joint = 128});
+    ck_ok(ammpli_config_create(n.ctx, &n.cfg));
+    ck_ok(ammpli_dataset_create(n.ctx, nano_names, NANO_CLASSES, &n.data));
+    nano_add_pictures(n.data, NANO_IMAGES);
+    ck_ok(ammpli_prompt_create(n.model, methods[_i], nano_names, NANO_CLASSES, n.cfg, &n.prompt));
+    even_odds(n.prompt);
+    count(n.ctx, &c);
+    for (int32_t what = AMMPL_PLAN_PREDICT; what <= AMMPL_PLAN_ACCUMULATE_FEATURES; what++)
+        if (learns_from(&n, what))
+            compare(&n, n.prompt->method->name, what, 5, &c);
+    nano_close(&n);
+}
+END_TEST
+
+/* ---- memory_limit ---- */
+
+/* The least that a call can do with. */
+static int64_t least(const nano *n, int32_t what, int64_t count_of_images)
+{
+    ammpli_session_plan plan;
+    ck_ok(ammpli_session_footprint(n->session, n->prompt, what, count_of_images, 1, &plan));
+    return plan.total;
+}
+
+static void check_limited(const nano *n, const char *name, int32_t what, size_t images, int64_t limit, counter *c)
+{
+    ammpl_session *s;
+    float *pixels = pictures(n, images);
+    ck_ok(ammpli_config_set_int(n->cfg, AMMPL_OPT_MEMORY_LIMIT, limit));
+    long long before = atomic_load(&c->now);
+    ck_ok(ammpli_session_create(n->model, n->cfg, &s));
+    ck_ok(ammpli_session_prepare(s, n->prompt, what, (int64_t)images)); /* the plan's own search is no part of the call */
+    atomic_store(&c->peak, atomic_load(&c->now));
+    call(n, s, what, images, pixels);
+    ck_assert_msg(atomic_load(&c->peak) - before <= limit, "%s, call %d: a limit of %lld bytes, %lld taken", name, (int)what,
+                  (long long)limit, atomic_load(&c->peak) - before);
+    ammpli_session_release(s);
+    free(pixels);
+}
+
+/* At the least, halfway, and just below what it would take: never more; one byte less than the least is refused by name. */
+START_TEST(limit_respected)
+{
+    enum { IMAGES = 9 };
+    nano n;
+    counter c;
+    open_any(&n, _i, NULL);
+    count(n.ctx, &c);
+    for (int32_t what = AMMPL_PLAN_PREDICT; what <= AMMPL_PLAN_ACCUMULATE; what++) {
+        ammpli_session_plan free_plan;
+        if (!learns_from(&n, what))
+            continue;
+        ck_ok(ammpli_session_plan_of(n.session, n.prompt, what, IMAGES, &free_plan));
+        int64_t small = least(&n, what, IMAGES);
+        ck_assert_msg(small < free_plan.total, "%s: nothing can be saved", name_of(_i));
+        const int64_t limits[] = {small, (small + free_plan.total) / 2, free_plan.total - 1};
+        for (int k = 0; k < 3; k++)
+            check_limited(&n, name_of(_i), what, IMAGES, limits[k], &c);
+        ammpl_session *s;
+        uint64_t bytes = 1;
+        char number[64];
+        ck_ok(ammpli_config_set_int(n.cfg, AMMPL_OPT_MEMORY_LIMIT, small - 1));
+        ck_ok(ammpli_session_create(n.model, n.cfg, &s));
+        snprintf(number, sizeof number, "at least %lld bytes", (long long)small);
+        ck_status(ammpl_session_plan(s, n.prompt, IMAGES, what, &bytes), AMMPL_E_MEMORY, number);
+        ck_assert_uint_eq(bytes, 0);
+        ammpli_session_release(s);
+    }
+    nano_close(&n);
+}
+END_TEST
+
+/* ---- whole training steps ---- */
+
+/* Gradients and update, from the second time on: the first finds its memory, and a short last batch its plan. */
+START_TEST(steps_allocate_nothing)
+{
+    static const size_t batches[] = {3, 1};
+    nano n;
+    counter c;
+    long long requests = 0;
+    open_any(&n, _i, NULL);
+    nano_trainer(&n);
+    count(n.ctx, &c);
+    float *pixels = pictures(&n, 3);
+    for (int step = 0; step < 8; step++) {
+        if (step == 2)
+            requests = atomic_load(&c.requests);
+        ck_ok(ammpli_prompt_zero_gradients(n.prompt));
+        call(&n, n.session, AMMPL_PLAN_ACCUMULATE, batches[step % 2], pixels);
+        ck_ok(ammpli_optimizer_step(n.trainer->optimizer));
+    }
+    ck_assert_msg(requests > 0, "%s: the first steps ask for memory", name_of(_i));
+    ck_assert_msg(atomic_load(&c.requests) == requests, "%s: %lld requests in 6 steps", name_of(_i), atomic_load(&c.requests) - requests);
+    free(pixels);
+    nano_close(&n);
+}
+END_TEST
+
+/* A whole trainer whose images are features already. */
+START_TEST(trainer_allocates_nothing)
+{
+    static const char *const names[] = {"coop_end", "cocoop_words", "dlp_full", "ivlp_text"}, *const options[] = {"augment", "none", NULL};
+    nano n;
+    counter c;
+    kind_open(&n, kind_of(names[_i]), options);
+    count(n.ctx, &c);
+    nano_trainer(&n);
+    nano_steps(&n, 3); /* an epoch */
+    long long requests = atomic_load(&c.requests);
+    nano_steps(&n, 9);
+    ck_assert_msg(requests > 0 && atomic_load(&c.requests) == requests, "%s: %lld requests in 9 steps", names[_i],
+                  atomic_load(&c.requests) - requests);
+    nano_close(&n);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("plan");
+    TCase *c = tcase_create("plans");
+    tcase_set_timeout(c, 120);
+    tcase_add_loop_test(c, planned_and_counted, 0, ALL);
+    tcase_add_loop_test(c, larger_model, 0, 10);
+    tcase_add_loop_test(c, limit_respected, 0, ALL);
+    tcase_add_loop_test(c, steps_allocate_nothing, 0, ALL);
+    tcase_add_loop_test(c, trainer_allocates_nothing, 0, 4);
+    suite_add_tcase(s, c);
+    return test_main(s);
+}

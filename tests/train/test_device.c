@@ -1,0 +1,321 @@
+/* test_device.c - training and inference on a device as a whole: rounded products, what a steady step asks of the runtime, memory
+ * that runs out.
+ *
+ *     test_device      on the emulated device, without judging accesses; $AMMPL_TEST_BACKEND names another one
+ */
+#include "nano.h"
+
+#include <dlfcn.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cuda_emu/control.h"
+
+enum { STEPS = 12, BATCH = 3, TEXTS = 3 };
+static cuda_emu_configure_fn configure; /* NULL: a real device */
+static cuda_emu_counted_fn counted;
+static cuda_emu_fail_fn fail_at;
+
+/* One learner on nano-odd. */
+typedef struct learner {
+    ammpl_context *ctx;
+    ammpl_model *model;
+    ammpl_session *session;
+    ammpl_prompt *prompt;
+    ammpl_optimizer *optimizer;
+    ammpl_config *cfg;
+    float *pixels;
+    size_t chw;
+} learner;
+
+static void open_learner(learner *l, bool device, const char *precision, const char *method)
+{
+    ammpl_method id;
+    memset(l, 0, sizeof *l);
+    l->ctx = test_context();
+    ck_ok(ammpl_config_create(l->ctx, &l->cfg));
+    ck_ok(ammpl_config_set_text(l->cfg, "precision", precision));
+    ck_ok(ammpl_config_set_text(l->cfg, "lr", "0.01"));
+    ck_ok(ammpl_model_load_file(l->ctx, device ? test_device(l->ctx) : NULL, test_golden("nano-odd"), l->cfg, &l->model));
+    ck_ok(ammpl_session_create(l->model, l->cfg, &l->session));
+    ck_ok(ammpl_method_find(method, &id));
+    ck_ok(ammpl_prompt_create(l->model, id, nano_names, NANO_CLASSES, l->cfg, &l->prompt));
+    ck_ok(ammpl_optimizer_create(l->prompt, l->cfg, &l->optimizer));
+    int64_t R = l->model->preprocess.size;
+    l->chw = (size_t)(3 * R * R);
+    l->pixels = malloc(BATCH * l->chw * sizeof *l->pixels);
+    ck_assert_ptr_nonnull(l->pixels);
+    for (size_t i = 0; i < BATCH * l->chw; i++)
+        l->pixels[i] = (float)nano_normal(7, (uint32_t)i);
+}
+
+static void close_learner(learner *l)
+{
+    free(l->pixels);
+    ammpl_optimizer_destroy(l->optimizer);
+    ammpl_prompt_destroy(l->prompt);
+    ammpl_session_destroy(l->session);
+    ammpl_model_destroy(l->model);
+    ammpl_config_destroy(l->cfg);
+    ammpl_context_destroy(l->ctx);
+}
+
+static double step(learner *l, uint32_t number)
+{
+    static const int32_t label[BATCH] = {2, 0, 1};
+    ammpl_batch batch = {.struct_size = sizeof batch, .n = BATCH, .pixels = l->pixels, .label = label, .seed = 3, .step = number};
+    double loss = 0;
+    ck_ok(ammpl_prompt_zero_gradients(l->prompt));
+    ck_ok(ammpl_session_accumulate(l->session, l->prompt, &batch, &loss, NULL));
+    ck_ok(ammpl_optimizer_step(l->optimizer));
+    return loss;
+}
+
+/* ---- rounded products ---- */
+
+/* Measured on the emulated device (nearest rounding): features 1.4e-3 and 1.0e-2, losses of 12 steps 7.1e-3 and 6.3e-2: the random
+ * weights of nano-odd are not kind.  Bounds have a factor of about four, for other orders of a sum and TF32 that is cut instead of
+ * rounded. */
+static const struct {
+    const char *name;
+    double least, features, losses; /* relative */
+} precisions[] = {{"f32", 0, 1e-5, 1e-4}, {"tf32", 1e-5, 6e-3, 3e-2}, {"bf16", 1e-4, 4e-2, 2e-1}};
+
+START_TEST(features)
+{
+    static const char *const texts[TEXTS] = {"a photo of a cat.", "the red ox", "fox"};
+    learner cpu, device;
+    open_learner(&cpu, false, "f32", "coop");
+    open_learner(&device, true, precisions[_i].name, "coop");
+    int64_t E = cpu.model->embed;
+    float *want = malloc((size_t)(BATCH * E) * sizeof *want), *got = malloc((size_t)(BATCH * E) * sizeof *got);
+    size_t n = (size_t)(BATCH * E);
+    double off[2];
+    ck_ok(ammpl_session_encode_images(cpu.session, NULL, cpu.pixels, BATCH, want, n));
+    ck_ok(ammpl_session_encode_images(device.session, NULL, device.pixels, BATCH, got, n));
+    off[0] = test_difference(got, want, (int64_t)n, 1e-30);
+    ck_ok(ammpl_session_encode_texts(cpu.session, texts, TEXTS, want, n));
+    ck_ok(ammpl_session_encode_texts(device.session, texts, TEXTS, got, n));
+    off[1] = test_difference(got, want, (int64_t)n, 1e-30);
+    printf("# %s: features of images off by %.2g, of texts by %.2g\n", precisions[_i].name, off[0], off[1]);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_msg(off[i] <= precisions[_i].features, "%s: features off by %.3g", precisions[_i].name, off[i]);
+        ck_assert_msg(!configure || off[i] >= precisions[_i].least, "%s: features off by %.3g only: nothing was rounded", precisions[_i].name, off[i]);
+    }
+    free(want);
+    free(got);
+    close_learner(&device);
+    close_learner(&cpu);
+}
+END_TEST
+
+static const char *const methods[] = {"coop", "maple", "ammpl"};
+enum { METHODS = sizeof methods / sizeof *methods };
+
+/* Losses of 12 steps beside the CPU's; what is learned stays float32. */
+START_TEST(training)
+{
+    const char *method = methods[_i % METHODS];
+    int kind = _i / METHODS;
+    learner cpu, device;
+    double worst = 0, first = 0;
+    open_learner(&cpu, false, "f32", method);
+    open_learner(&device, true, precisions[kind].name, method);
+    for (uint32_t i = 0; i < STEPS; i++) {
+        double want = step(&cpu, i), got = step(&device, i);
+        first = i == 0 ? want : first;
+        worst = fmax(worst, fabs(got - want) / fabs(want));
+        ck_assert_msg(worst <= precisions[kind].losses, "%s, %s: loss %d is %.7g, the CPU's %.7g", method, precisions[kind].name, (int)i, got, want);
+        ck_assert_msg(i + 1 < STEPS || fabs(want - first) > 1e-3 * first, "%s: nothing was learned", method);
+    }
+    printf("# %s, %s: losses off by %.2g\n", method, precisions[kind].name, worst);
+    close_learner(&device);
+    close_learner(&cpu);
+}
+END_TEST
+
+START_TEST(the_cpu_rounds_nothing)
+{
+    ammpl_context *ctx = test_context();
+    ammpl_config *cfg;
+    ammpl_model *m;
+    ck_ok(ammpl_config_create(ctx, &cfg));
+    ck_ok(ammpl_config_set_text(cfg, "precision", _i ? "bf16" : "tf32"));
+    ck_status(ammpl_model_load_file(ctx, NULL, test_golden("nano-odd"), cfg, &m), AMMPL_E_UNSUPPORTED, "precision");
+    ck_assert_ptr_null(m);
+    ammpl_config_destroy(cfg);
+    ammpl_context_destroy(ctx);
+}
+END_TEST
+
+/* ---- a steady step ---- */
+
+/* From the third step on nothing is allocated or freed, and the host waits no more often than results are read. */
+START_TEST(steady)
+{
+    learner l;
+    cuda_emu_counts before, after;
+    configure((uint64_t)_i, (size_t)1 << 30, 1);
+    open_learner(&l, true, _i % 2 ? "bf16" : "f32", methods[_i / 2]);
+    for (uint32_t i = 0; i < 3; i++)
+        step(&l, i);
+    before = *counted();
+    enum { TIMES = 4 };
+    for (uint32_t i = 3; i < 3 + TIMES; i++)
+        step(&l, i);
+    after = *counted();
+    ck_assert_uint_eq(after.allocations, before.allocations);
+    double waits = (double)(after.waits - before.waits) / TIMES, reads = (double)(after.downloads - before.downloads) / TIMES;
+    ck_assert_msg(reads <= 5, "%s reads %g results a step", methods[_i / 2], reads);
+    printf("# %s: %.1f graphs, %.1f launches, %.1f products, %.1f copies (%.1f to the host) and %.1f waits a step\n", methods[_i / 2],
+           (double)(after.graphs - before.graphs) / TIMES,
+           (double)(after.launches - before.launches) / TIMES, (double)(after.products - before.products) / TIMES,
+           (double)(after.copies - before.copies) / TIMES, reads, waits);
+    /* The ends of zero_gradients, accumulate and optimizer_step: what they wrote may go to another stream. */
+    ck_assert_msg(waits <= reads + 3, "%s waits %g times a step, and reads %g results", methods[_i / 2], waits, reads);
+    close_learner(&l);
+}
+END_TEST
+
+/* ---- graphs ---- */
+
+/* What is asked for again is launched as a graph: the first time, without one, gives the same bits. */
+START_TEST(graphs)
+{
+    static const char *const all[] = {"coop", "cocoop", "maple", "vpt", "vp", "dpt", "ammpl"};
+    learner l;
+    float first[BATCH * NANO_CLASSES], logits[BATCH * NANO_CLASSES];
+    enum { TIMES = 5 };
+    configure((uint64_t)_i, (size_t)1 << 30, 1);
+    open_learner(&l, true, "f32", all[_i % (int)(sizeof all / sizeof *all)]);
+    uint64_t before = counted()->graphs;
+    double loss = 0;
+    for (int i = 0; i < TIMES; i++) { /* without a step: the same loss and gradients every time */
+        static const int32_t label[BATCH] = {2, 0, 1};
+        ammpl_batch batch = {.struct_size = sizeof batch, .n = BATCH, .pixels = l.pixels, .label = label, .seed = 3};
+        double now = 0;
+        ck_ok(ammpl_prompt_zero_gradients(l.prompt));
+        ck_ok(ammpl_session_accumulate(l.session, l.prompt, &batch, &now, logits));
+        if (i == 0) {
+            loss = now;
+            memcpy(first, logits, sizeof first);
+        }
+        ck_assert_msg(now == loss, "time %d: loss %.9g, at first %.9g", i, now, loss);
+        ck_assert_int_eq(memcmp(first, logits, sizeof first), 0);
+        for (size_t t = 0; t < l.prompt->tensors; t++) {
+            static float *gradient[64];
+            size_t n = (size_t)l.prompt->tensor[t].count;
+            float *got = malloc(n * sizeof *got);
+            ck_ok(ammpl_prompt_gradient_read(l.prompt, t, got, n));
+            if (i == 0)
+                gradient[t] = got;
+            ck_assert_msg(memcmp(gradient[t], got, n * sizeof *got) == 0, "time %d: gradient of %s", i, l.prompt->tensor[t].name);
+            if (i > 0)
+                free(got);
+            if (i == TIMES - 1)
+                free(gradient[t]);
+        }
+    }
+    uint64_t steps = counted()->graphs - before;
+    for (int i = 0; i < TIMES; i++) {
+        ck_ok(ammpl_session_predict(l.session, l.prompt, l.pixels, BATCH, logits, BATCH * NANO_CLASSES));
+        if (i == 0)
+            memcpy(first, logits, sizeof first);
+        ck_assert_int_eq(memcmp(first, logits, sizeof first), 0);
+    }
+    printf("# %s: %d graphs in %d steps, %d in as many predictions\n", l.prompt->method->name, (int)steps, TIMES,
+           (int)(counted()->graphs - before - steps));
+    ck_assert_msg(steps >= TIMES - 2 && counted()->graphs - before - steps >= TIMES - 2, "nothing became a graph");
+    close_learner(&l);
+}
+END_TEST
+
+/* Each call of CUDA fails in turn while a graph is made: the prediction fails or is right, and the next one is right. */
+START_TEST(graphs_fail)
+{
+    float want[BATCH * NANO_CLASSES], got[BATCH * NANO_CLASSES];
+    int failed = 0;
+    for (int64_t k = _i; k < 240; k += 20) {
+        learner l;
+        configure((uint64_t)k, (size_t)1 << 30, 1);
+        open_learner(&l, true, "f32", "vpt");
+        ck_ok(ammpl_session_predict(l.session, l.prompt, l.pixels, BATCH, want, BATCH * NANO_CLASSES));
+        fail_at(k, 1, 0);
+        ammpl_status status = ammpl_session_predict(l.session, l.prompt, l.pixels, BATCH, got, BATCH * NANO_CLASSES);
+        fail_at(-1, 0, 0);
+        failed += status < 0;
+        ck_assert(status < 0 || memcmp(want, got, sizeof want) == 0);
+        for (int again = 0; again < 3; again++) {
+            ck_ok(ammpl_session_predict(l.session, l.prompt, l.pixels, BATCH, got, BATCH * NANO_CLASSES));
+            ck_assert_msg(memcmp(want, got, sizeof want) == 0, "after call %d failed", (int)k);
+        }
+        close_learner(&l);
+    }
+    printf("# %d predictions failed\n", failed);
+}
+END_TEST
+
+/* ---- a device that is full ---- */
+
+/* A batch that does not fit fails with a status that says so; a smaller one on the same session gives what it gave before. */
+START_TEST(memory_runs_out)
+{
+    enum { MANY = 600 };
+    learner l;
+    configure(1, (size_t)24 << 20, 1);
+    open_learner(&l, true, "f32", "vpt");
+    float *many = malloc(MANY * l.chw * sizeof *many), *logits = malloc(MANY * NANO_CLASSES * sizeof *logits);
+    float before[BATCH * NANO_CLASSES], after[BATCH * NANO_CLASSES];
+    int32_t label[MANY];
+    for (size_t i = 0; i < MANY; i++) {
+        memcpy(many + i * l.chw, l.pixels, l.chw * sizeof *many);
+        label[i] = (int32_t)(i % NANO_CLASSES);
+    }
+    ammpl_batch batch = {.struct_size = sizeof batch, .n = MANY, .pixels = many, .label = label, .seed = 3};
+    double loss;
+    ck_ok(ammpl_session_predict(l.session, l.prompt, l.pixels, BATCH, before, BATCH * NANO_CLASSES));
+    for (int again = 0; again < 2; again++) {
+        ck_status(ammpl_session_accumulate(l.session, l.prompt, &batch, &loss, NULL), AMMPL_E_DEVICE_MEMORY, "smaller batch");
+        ck_ok(ammpl_session_predict(l.session, l.prompt, l.pixels, BATCH, after, BATCH * NANO_CLASSES));
+        ck_assert_int_eq(memcmp(before, after, sizeof before), 0);
+    }
+    step(&l, 0);
+    free(many);
+    free(logits);
+    close_learner(&l);
+}
+END_TEST
+
+int main(void)
+{
+    setenv("AMMPL_TEST_BACKEND", TEST_PLUGIN, 0);
+    setenv("AMMPL_TEST_UNJUDGED", "1", 0);
+    ammpl_context *ctx;
+    if (ammpli_context_create(NULL, &ctx) == AMMPL_OK) {
+        if (ammpli_backend_load(ctx, getenv("AMMPL_TEST_BACKEND")) == AMMPL_OK) {
+            void *module = dlopen(getenv("AMMPL_TEST_BACKEND"), RTLD_NOW | RTLD_NOLOAD);
+            void *symbols[] = {dlsym(module, "cuda_emu_configure"), dlsym(module, "cuda_emu_counted"), dlsym(module, "cuda_emu_fail")};
+            memcpy(&configure, &symbols[0], sizeof configure);
+            memcpy(&counted, &symbols[1], sizeof counted);
+            memcpy(&fail_at, &symbols[2], sizeof fail_at);
+        }
+        ammpli_context_release(ctx);
+    }
+    Suite *s = suite_create("device");
+    TCase *c = tcase_create("device");
+    tcase_set_timeout(c, 120);
+    int kinds = sizeof precisions / sizeof *precisions;
+    tcase_add_loop_test(c, features, 0, kinds);
+    tcase_add_loop_test(c, training, 0, kinds * METHODS);
+    tcase_add_loop_test(c, the_cpu_rounds_nothing, 0, 2);
+    if (configure) {
+        tcase_add_loop_test(c, steady, 0, 2 * METHODS);
+        tcase_add_loop_test(c, graphs, 0, 9);
+        tcase_add_loop_test(c, graphs_fail, 0, 4);
+        tcase_add_test(c, memory_runs_out);
+    }
+    suite_add_tcase(s, c);
+    return test_main(s);
+}
