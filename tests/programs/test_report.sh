@@ -14,6 +14,18 @@ sed -n 's/  */ /g; /^| [a-z]/p' out >rows
 check "has five rows" test "$(wc -l <rows)" -eq 5
 check "and the README quotes them" sh -c 'while IFS= read -r row; do grep -Fxq "$row" "$0" || exit 1; done <rows' "$root/README.md"
 
+small=$root/tests/evaluate/tinyclip
+succeeds "the small CLIP's tables" ammpl-evaluate "$small/few-shot.jsonl" "$small/base-to-novel.jsonl" "$small/ablation.jsonl" --per-class
+check "are those that are committed" cmp out "$small/tables.md"
+cat out >both
+succeeds "and those of AMMPL's options" ammpl-evaluate "$small/options.jsonl" --per-class
+check "too" cmp out "$small/options.md"
+cat out >>both
+sed -n 's/  */ /gp' both >rows
+sed -n '/^# Measured on photographs/,/^What can be read/{/^| [a-z]/p}' "$root/src/method/README.md" >quoted
+check "src/method/README.md quotes many of their rows" test "$(wc -l <quoted)" -gt 70
+check "and nothing else" sh -c 'while IFS= read -r row; do case $row in *"accuracy in %"*) ;; *) grep -Fxq "$row" rows || { echo "$row"; exit 1; } ;; esac; done <quoted'
+
 pictures
 succeeds "a run with a report" ammpl-evaluate --protocol few-shot --model "$model" --data pictures/base --method zeroshot,ammpl --shots 1,2 \
     --seeds 1,2 --epochs 4 --batch 2 --lr 0.05 --out reported.jsonl --report page
