@@ -2,8 +2,9 @@
 
     bench_torch.py AMMPL_BENCH FOLDER [--threads 2] [--repeats 3] [--steps coop,vpt] [--architecture ViT-B/16]
 
-FOLDER (0.6 GB) receives the random model that ammpl-bench writes and each step's initial prompt.  Every step of either side runs in
-a process of its own, one after the other, between measurements of the machine's peak; memory is VmHWM, loading included.
+FOLDER (0.6 GB) receives the random model that ammpl-bench writes and each step's initial prompt.  Each side runs in processes of its
+own, in turns, between measurements of the machine's peak, and the ratio is the median over the turns.  Memory is VmHWM, loading
+included.  With --threads 1 seconds are processor time, which others on the machine do not lengthen.
 The PyTorch side is as the originals are (77 tokens, every class and picture encoded, everything kept for backward) and as fast as
 plain PyTorch allows: fused LayerNorm, linear layers and attention, k * B pictures or prompts in one call, nothing
 differentiated that nothing learned depends on, features cached where ammpl-bench's step caches them.
