@@ -14,7 +14,8 @@
 enum { DEPTH = DEPTH_MAX, ROWS_MAX = 192, PANELS_MAX = 10 };
 enum { BACK_DEPTH = DEPTH_MAX, BACK_ROWS_MAX = 384, BACK_PANELS_MAX = 4 };
 static_assert(ROWS_MAX * PANELS_MAX * PANEL <= SCRATCH, "C fits on the stack");
-static_assert((BACK_ROWS_MAX + BACK_DEPTH) * BACK_PANELS_MAX * PANEL + PANEL * PANEL <= SCRATCH, "C and turned panels fit on the stack");
+static_assert((BACK_ROWS_MAX + BACK_DEPTH) * BACK_PANELS_MAX * PANEL + PANEL * PANEL <= SCRATCH,
+              "C and turned panels fit on the stack");
 enum { WIDE_DEPTH = 64, WIDE_PANELS = 2 }; /* of F16 weights: widened at once */
 static_assert((ROWS_MAX * PANELS_MAX + WIDE_DEPTH * WIDE_PANELS) * PANEL <= SCRATCH, "and what is widened beside it");
 static_assert(BACK_DEPTH % PANEL == 0, "a block of n is whole panels in backward");
@@ -234,7 +235,8 @@ static void backward_task(void *arg, int64_t task, int worker)
                 int64_t k = k0 + p * PANEL;
                 turn(j, turned + p * BACK_DEPTH * PANEL + i * PANEL, (n + i) * K + k * PANEL, min64(PANEL, K - k));
             }
-        for (int64_t i = n + BACK_DEPTH; i < min64(n + 2 * BACK_DEPTH, N) && !j->w->half; i += PANEL) /* the next, while these are used */
+        int64_t next = j->w->half ? 0 : min64(n + 2 * BACK_DEPTH, N);
+        for (int64_t i = n + BACK_DEPTH; i < next; i += PANEL) /* called for while these are in use */
             for (int64_t f = 0; f < panels * PANEL * PANEL; f += PANEL)
                 __builtin_prefetch(j->w->panel + i * K + k0 * PANEL + f, 0, 2);
         j->kernels->product(c, ldc, j->x + t0 * N + n, N, turned, BACK_DEPTH * PANEL, rows, panels, depth, n > 0);

@@ -2,8 +2,9 @@
 
     bench_torch.py AMMPL_BENCH FOLDER [--threads 2] [--repeats 3] [--steps coop,vpt] [--architecture ViT-B/16]
 
-FOLDER (0.6 GB) receives the random model that ammpl-bench writes and each step's initial prompt.  Every step of either side runs in
-a process of its own, one after the other, between measurements of the machine's peak; memory is VmHWM, loading included.
+FOLDER (0.6 GB) receives the random model that ammpl-bench writes and each step's initial prompt.  Each side runs in processes of its
+own, in turns, between measurements of the machine's peak, and the ratio is the median over the turns.  Memory is VmHWM, loading
+included.  With --threads 1 seconds are processor time, which others on the machine do not lengthen.
 The PyTorch side is as the originals are (77 tokens, every class and picture encoded, everything kept for backward) and as fast as
 plain PyTorch allows: fused LayerNorm, linear layers and attention, k * B pictures or prompts in one call, nothing
 differentiated that nothing learned depends on, features cached where ammpl-bench's step caches them.
@@ -40,10 +41,10 @@ STEPS = {
     "cocoop-10": ("cocoop", 1, 10, {}),
     "dlp-100": ("dlp", 4, 100, {"depth_text": "12", "depth_vision": "0", "n_ctx_vision": "0"}),
     "dlp-10": ("dlp", 4, 10, {"depth_text": "12", "depth_vision": "0", "n_ctx_vision": "0"}),
-    "maple-10": ("maple", 4, 10, {"n_ctx": "2", "ctx_init": "a photo", "depth": "9"}),
-    "maple-100": ("maple", 4, 100, {"n_ctx": "2", "ctx_init": "a photo", "depth": "9"}),
-    "ivlp-10": ("ivlp", 4, 10, {"n_ctx": "2", "ctx_init": "a photo", "depth_text": "12", "depth_vision": "12", "n_ctx_vision": "2"}),
-    "ivlp-100": ("ivlp", 4, 100, {"n_ctx": "2", "ctx_init": "a photo", "depth_text": "12", "depth_vision": "12", "n_ctx_vision": "2"}),
+    "maple-10": ("maple", 4, 10, {"n_ctx": "2", "depth": "9"}),
+    "maple-100": ("maple", 4, 100, {"n_ctx": "2", "depth": "9"}),
+    "ivlp-10": ("ivlp", 4, 10, {"n_ctx": "2", "depth_text": "12", "depth_vision": "12", "n_ctx_vision": "2"}),
+    "ivlp-100": ("ivlp", 4, 100, {"n_ctx": "2", "depth_text": "12", "depth_vision": "12", "n_ctx_vision": "2"}),
     "dpt": ("dpt", 4, 10, {"n_ctx": "16", "ctx_init": "", "n_ctx_vision": "10", "bottom_limit": "12", "top_k": "10", "aux_weight": "0.3"}),
     "vpt": ("vpt", 4, 10, {"n_ctx_vision": "8", "depth_vision": "12", "variant": "maple"}),
     "ammpl-shared": ("ammpl", 1, 10, {"scope": "shared"}),
