@@ -18,6 +18,9 @@ give_up() {
     exit 1
 }
 
+CK_TIMEOUT_MULTIPLIER=8 # a busy machine is no failure
+export CK_TIMEOUT_MULTIPLIER
+
 command -v patch > "$work/which" || give_up "patch(1) is not installed"
 test=$build/tests/test_device_ops
 [ -x "$test" ] || give_up "$test is not there: build first"
@@ -50,7 +53,7 @@ link() { # link NAME...: $work/libammpl-cuda.so, with these objects in the place
 passes() { # passes CASES: on the unchanged plug-in; asked once
     good=$work/good-$(echo "$1" | tr ' ' -)
     # shellcheck disable=SC2086  # a list
-    [ -f "$good" ] || { timeout 300 "$test" "$build/tests/cuda_emu/libammpl-cuda.so" $1 > "$good.log" 2>&1; echo $? > "$good"; }
+    [ -f "$good" ] || { timeout 600 "$test" "$build/tests/cuda_emu/libammpl-cuda.so" $1 > "$good.log" 2>&1; echo $? > "$good"; }
     [ "$(cat "$good")" -eq 0 ]
 }
 
@@ -81,7 +84,7 @@ for name in "$@"; do
         if [ -z "$why" ]; then
             passes "$cases" || why="$cases: fails without the fault"
             # shellcheck disable=SC2086
-            timeout 300 "$test" "$work/libammpl-cuda.so" $cases > "$work/bad.log" 2>&1
+            timeout 600 "$test" "$work/libammpl-cuda.so" $cases > "$work/bad.log" 2>&1
             status=$?
             [ "$status" -eq 0 ] && why="$cases: passes with the fault"
             [ -z "$why" ] && ! grep -qE -- "$says" "$work/bad.log" && why="nothing says \"$says\": $(grep -m1 -E 'cuda_emu:|^not ok' "$work/bad.log")"

@@ -171,7 +171,7 @@ class Ammpl:
 
     def keep_probability(self, t):
         """clamp(P, 0, 1), rounded to float32 as every program sees it, [k,b,b]."""
-        return self.per_class(t["mask_prob"]).detach().clamp(0, 1).float().double().numpy()
+        return self.per_class(t["mask_prob"]).detach().clamp(0, 1).float().double().cpu().numpy()
 
     def bernoulli(self, p, u):
         """1 where u < p. (u = 24-bit numbers; p at 0 or 1 is decided for good, whatever the rounding.)"""

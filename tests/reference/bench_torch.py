@@ -59,7 +59,7 @@ class FastClip(clip_ref.Clip):
     def __init__(self, weights, heads, text_heads):
         super().__init__(weights, heads, text_heads, dtype=torch.float32)
         self.converted = {name: torch.from_numpy(value) for name, value in weights.items()}
-        self.weights = {name: value.numpy() for name, value in self.converted.items()}  # one copy of them
+        self.weights = {name: value.cpu().numpy() for name, value in self.converted.items()}  # one copy of them
         self.masks = {}
 
     def layer_norm(self, x, name):
@@ -204,6 +204,16 @@ def now(threads):
     return time.process_time() if threads == 1 else time.perf_counter()
 
 
+def use_device(name):
+    """What is made from now on lies there (PyTorch 2), in float32 as ammpl-bench's."""
+    if name == "cpu":
+        return
+    torch.set_default_device(name)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    from_numpy = torch.from_numpy
+    torch.from_numpy = lambda array: from_numpy(array).to(name)
+
+
 def peak_memory():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
@@ -211,6 +221,7 @@ def peak_memory():
 def run_one(args):
     """In a process of its own: a step for every line of the input, its seconds as a line of the output; then the rest."""
     torch.set_num_threads(args.threads)
+    use_device(args.device)
     step = make_step(args.folder, args.one, args.classes, args.batch)
     with Counting() as counter:
         loss = step()  # also a warm-up
@@ -224,12 +235,14 @@ def run_one(args):
 
 def ours(args, name, sizes):
     out = subprocess.run([args.bench, "--model", args.folder, "--threads", str(args.threads), "--activation", "quick_gelu", "--only", "steps",
-                          "--steps", name, "--repeats", "1", "--json", "--quiet", *args.ammpl.split(), *sizes], check=True,
+                          "--steps", name, "--repeats", "1", "--json", "--quiet", "--backend", args.device, *args.ammpl.split(), *sizes], check=True,
                          stdout=subprocess.PIPE, text=True).stdout
     figures = {}
     for line in map(json.loads, out.splitlines()):
         if line["group"] == "memory" or line["name"].split(",")[0] == name:
             figures.update(line)
+    if args.device != "cpu":  # a device's yardstick is a large product
+        figures["of_peak"] = figures["of_gemm"]
     figures["peak"] = figures["gflop"] / figures["seconds"] / figures["of_peak"]  # GFLOP/s of the multiply-add units, just then
     return figures
 
@@ -237,7 +250,7 @@ def ours(args, name, sizes):
 def compare(args, name):
     sizes = ["--classes", str(args.classes), "--batch", str(args.batch)]
     own = [ours(args, name, ["--export", args.folder, *sizes])]  # also a warm-up
-    child = subprocess.Popen([sys.executable, __file__, args.bench, args.folder, "--one", name, "--threads", str(args.threads), *sizes],
+    child = subprocess.Popen([sys.executable, __file__, args.bench, args.folder, "--one", name, "--threads", str(args.threads), "--device", args.device, *sizes],
                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert child.stdout.readline() == "ready\n"
     seconds = []
@@ -340,6 +353,7 @@ def main():
     parser.add_argument("--classes", type=int, default=0)
     parser.add_argument("--batch", type=int, default=0)
     parser.add_argument("--architecture", default="ViT-B/16")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="steps only; ammpl's plug-in by --ammpl '--backend-dir build/cuda'")
     parser.add_argument("--ammpl", default="", help="further flags of ammpl-bench")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -348,7 +362,9 @@ def main():
     if not os.path.exists(os.path.join(args.folder, "model.safetensors")):
         os.makedirs(args.folder, exist_ok=True)
         subprocess.run([args.bench, "--write-model", args.folder, "--architecture", args.architecture], check=True)
-    print(f"PyTorch {torch.__version__}, {args.threads} thread{'s' if args.threads > 1 else ' (processor time)'}, {args.architecture}, "
+    if args.device != "cpu" and args.threads == 1:
+        parser.error("--threads 1 counts the processor's time, and a device's is the wall's")
+    print(f"PyTorch {torch.__version__} on {args.device}, {args.threads} thread{'s' if args.threads > 1 else ' (processor time)'}, {args.architecture}, "
           f"{args.repeats} interleaved repeats; PyTorch imported alone: {peak_memory():.0f} MiB\n")
     print("| step | PyTorch s | ammpl s | times | PyTorch GFLOP | ammpl GFLOP | ratio | PyTorch of peak | ammpl of peak | PyTorch MiB "
           "| ammpl MiB | ratio | PyTorch loss | ammpl loss | |")
@@ -356,7 +372,7 @@ def main():
     for name in args.steps.split(","):
         if name != "zeroshot":
             compare(args, name)
-    if "zeroshot" in args.steps.split(","):
+    if "zeroshot" in args.steps.split(",") and args.device == "cpu":
         compare_zeroshot(args)
     return 0
 
