@@ -12,7 +12,8 @@
  *
  * Tiles lie in shared memory turned, [d][row] in rows of one more than their width, so that threads read neighbouring words
  * whichever way they go.  A thread owns R x C elements of a product: rows ty + TY i, columns tx + TX j.
- * Heads wider than 128 go query by query (below).
+ * Heads wider than 128 go query by query (below).  Sequences of one length that are neither causal nor behind a prefix go through
+ * attention_equal.cu.
  */
 #include "common.cuh"
 
@@ -555,6 +556,8 @@ int32_t ammpl_cuda_attention_forward(ammpl_stream *s, float *out, const float *q
     TRY(prepare(s, &a, out, qkv, start, B, max_len, T, D, H, causal, prefix, group, P));
     if (T == 0)
         return AMMPL_OK;
+    if (attention_is_equal(qkv, out, NULL, B, max_len, T, a.dh, causal, P))
+        return equal_attention_forward(s, out, qkv, start, B, max_len, D, H, a.scale);
     a.out = out;
     if (a.dh <= 64)
         LAUNCH(s, (attention_forward_kernel<64, 64, 32>), blocks_of(a, B, max_len, 64), TILE_THREADS, a);
@@ -600,6 +603,8 @@ int32_t ammpl_cuda_attention_backward(ammpl_stream *s, float *dqkv, const float 
     REQUIRE(s, T == 0 || (dout && out && (P == 0 || dprefix)), "attention_backward: dout, out or dprefix is NULL");
     if (T == 0)
         return AMMPL_OK;
+    if (attention_is_equal(qkv, dout, dqkv, B, max_len, T, a.dh, causal, P))
+        return equal_attention_backward(s, dqkv, dout, qkv, start, B, max_len, D, H, a.scale);
     int64_t each = P > 0 ? ASIDE_FLOATS / (P * 2 * D) : B, part = each < 1 ? 1 : each < B ? each : B;
     a.out = dqkv;
     a.dout = dout;

@@ -35,10 +35,12 @@ enum {
     static const char name##_key = 0;          \
     type *name = static_cast<type *>(cuda_emu_shared(&name##_key, (count) * sizeof(type)))
 #define UNROLL
+enum { SCORE_BYTES = 40 << 10 }; /* so that tests see attention in several parts */
 #else
 #define START_KERNEL(kernel, grid, block, shared, queue, ...) kernel<<<grid, block, shared, queue>>>(__VA_ARGS__)
 #define SHARED(type, name, count) __shared__ type name[count]
 #define UNROLL _Pragma("unroll")
+enum { SCORE_BYTES = 32 << 20 }; /* of attention's scores at a time: they stay in the L2 */
 #endif
 
 /* ---- the stream ---- */
@@ -148,6 +150,30 @@ int32_t take_scratch(ammpl_stream *s, size_t bytes, float **out);
  * precision: what the factors may be rounded to; with AMMPL_PRECISION_BF16 they are BF16 in memory. */
 int32_t multiply(ammpl_stream *s, int32_t precision, int64_t batch, int64_t M, int64_t N, int64_t K, float alpha, const void *A,
                  bool trans_a, int64_t stride_a, const void *B, bool trans_b, int64_t stride_b, float beta, float *C, int64_t stride_c);
+
+/* Matrices of one shape, anywhere in device memory: where each begins, an array there, too, and how far its rows are apart. */
+struct matrices {
+    float *const *at;
+    int64_t ld;
+};
+
+/* The same for matrices that lie anywhere: C = alpha A B each, in FP32 or TF32; with TF32 everything begins at 16 bytes, and every
+ * row does. */
+int32_t multiply_each(ammpl_stream *s, int32_t precision, int64_t batch, int64_t M, int64_t N, int64_t K, float alpha, matrices A,
+                      bool trans_a, matrices B, bool trans_b, matrices C);
+
+/* ---- attention_equal.cu ---- */
+
+/* Whether the functions below take an op: sequences of one length, neither short nor too long, without causal mask or prefix, whose
+ * heads begin at 16 bytes, as products in TF32 want it.  o: out or dout; dqkv NULL: forward. */
+bool attention_is_equal(const float *qkv, const float *o, const float *dqkv, int64_t B, int64_t max_len, int64_t T, int64_t dh,
+                        int32_t causal, int64_t P);
+
+/* The ops of the same name for those, T = B L. */
+int32_t equal_attention_forward(ammpl_stream *s, float *out, const float *qkv, const int32_t *start, int64_t B, int64_t L, int64_t D,
+                                int64_t H, float scale);
+int32_t equal_attention_backward(ammpl_stream *s, float *dqkv, const float *dout, const float *qkv, const int32_t *start, int64_t B,
+                                 int64_t L, int64_t D, int64_t H, float scale);
 
 /* ---- graph.cu ---- */
 

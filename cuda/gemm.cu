@@ -39,6 +39,19 @@ int32_t multiply(ammpl_stream *s, int32_t precision, int64_t batch, int64_t M, i
     return AMMPL_OK;
 }
 
+int32_t multiply_each(ammpl_stream *s, int32_t precision, int64_t batch, int64_t M, int64_t N, int64_t K, float alpha, matrices A,
+                      bool trans_a, matrices B, bool trans_b, matrices C)
+{
+    device_guard guard(s->device);
+    TRY(open_blas(s));
+    cublasComputeType_t compute = precision == AMMPL_PRECISION_TF32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+    float beta = 0;
+    CUBLAS(s->host, cublasGemmBatchedEx_64(s->blas, trans_b ? CUBLAS_OP_T : CUBLAS_OP_N, trans_a ? CUBLAS_OP_T : CUBLAS_OP_N, N, M, K,
+                                           &alpha, (const void *const *)B.at, CUDA_R_32F, B.ld, (const void *const *)A.at, CUDA_R_32F, A.ld,
+                                           &beta, (void *const *)C.at, CUDA_R_32F, C.ld, batch, compute, CUBLAS_GEMM_DEFAULT));
+    return AMMPL_OK;
+}
+
 /* C = beta C, where there is nothing to sum: beta 0 overwrites, whatever C held. */
 static __global__ void scale_rows_kernel(float *C, int64_t size, int64_t stride, int64_t n, float beta)
 {

@@ -1,4 +1,4 @@
-/* cublas.cc - the product, column-major.  The order of its sum depends on the shape, as cuBLAS's does: nobody may rely on one. */
+/* cublas.cc - the products, column-major.  The order of its sum depends on the shape, as cuBLAS's does: nobody may rely on one. */
 #include "stream.h"
 
 #include <cublas_v2.h>
@@ -84,6 +84,39 @@ static void multiply(const product &p)
     }
 }
 
+static bool valid(const product &p, int64_t count)
+{
+    return p.m >= 0 && p.n >= 0 && p.k >= 0 && count >= 0 && p.lda >= std::max<int64_t>(1, p.ta ? p.k : p.m) &&
+           p.ldb >= std::max<int64_t>(1, p.tb ? p.n : p.k) && p.ldc >= std::max<int64_t>(1, p.m);
+}
+
+/* A batch at the addresses that A, B and C [count] hold when it runs. */
+static void multiply_each(product p, const char *const *A, const char *const *B, float *const *C, int64_t count)
+{
+    size_t bytes = static_cast<size_t>(count) * sizeof(void *);
+    touch(A, bytes, false, "the array of A");
+    touch(B, bytes, false, "the array of B");
+    touch(C, bytes, false, "the array of C");
+    std::vector<const float *> columns;
+    for (int64_t i = 0; i < count; i++) {
+        if (p.tf32 && ((reinterpret_cast<uintptr_t>(A[i]) | reinterpret_cast<uintptr_t>(B[i]) | reinterpret_cast<uintptr_t>(C[i])) % 16 ||
+                       p.lda % 4 || p.ldb % 4 || p.ldc % 4)) /* cuBLAS cannot look at the addresses before it chooses a kernel */
+            fail("cublasGemmBatchedEx: with TF32 a matrix, or a row of it, does not begin at 16 bytes");
+        for (int64_t j = 0; j < p.n; j++)
+            columns.push_back(C[i] + j * p.ldc);
+    }
+    std::sort(columns.begin(), columns.end());
+    for (size_t i = 1; i < columns.size(); i++)
+        if (columns[i] - columns[i - 1] < p.m)
+            fail("cublasGemmBatchedEx: the batch's C overlap");
+    for (int64_t i = 0; i < count; i++) {
+        p.A = A[i];
+        p.B = B[i];
+        p.C = C[i];
+        multiply(p);
+    }
+}
+
 #define BEGIN(status)                                          \
     struct guard {                                             \
         guard() { lock(); }                                    \
@@ -150,8 +183,7 @@ cublasStatus_t cublasGemmStridedBatchedEx_64(cublasHandle_t h, cublasOperation_t
     product p = {op_a == CUBLAS_OP_T, op_b == CUBLAS_OP_T, m, n, k, *static_cast<const float *>(alpha), *static_cast<const float *>(beta),
                  static_cast<const char *>(A), static_cast<const char *>(B), static_cast<float *>(C), lda, ldb, ldc,
                  type_a == CUDA_R_16BF ? 2 : 4, compute == CUBLAS_COMPUTE_32F_FAST_TF32};
-    if (m < 0 || n < 0 || k < 0 || count < 0 || lda < std::max<int64_t>(1, p.ta ? k : m) || ldb < std::max<int64_t>(1, p.tb ? n : k) ||
-        ldc < std::max<int64_t>(1, m))
+    if (!valid(p, count))
         return CUBLAS_STATUS_INVALID_VALUE;
     if (type_a != type_b || type_c != CUDA_R_32F || (p.tf32 && p.size == 2))
         return CUBLAS_STATUS_NOT_SUPPORTED;
@@ -162,6 +194,27 @@ cublasStatus_t cublasGemmStridedBatchedEx_64(cublasHandle_t h, cublasOperation_t
         for (int64_t i = 0; i < count; i++, p.A += stride_a * p.size, p.B += stride_b * p.size, p.C += stride_c)
             if (m > 0 && n > 0)
                 multiply(p);
+    });
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasGemmBatchedEx_64(cublasHandle_t h, cublasOperation_t op_a, cublasOperation_t op_b, int64_t m, int64_t n, int64_t k,
+                                      const void *alpha, const void *const *A, cudaDataType_t type_a, int64_t lda, const void *const *B,
+                                      cudaDataType_t type_b, int64_t ldb, const void *beta, void *const *C, cudaDataType_t type_c,
+                                      int64_t ldc, int64_t count, cublasComputeType_t compute, cublasGemmAlgo_t)
+{
+    BEGIN(CUBLAS_STATUS_EXECUTION_FAILED);
+    product p = {op_a == CUBLAS_OP_T, op_b == CUBLAS_OP_T, m, n, k, *static_cast<const float *>(alpha), *static_cast<const float *>(beta),
+                 NULL, NULL, NULL, lda, ldb, ldc, 4, compute == CUBLAS_COMPUTE_32F_FAST_TF32};
+    if (!valid(p, count))
+        return CUBLAS_STATUS_INVALID_VALUE;
+    if (type_a != CUDA_R_32F || type_b != CUDA_R_32F || type_c != CUDA_R_32F)
+        return CUBLAS_STATUS_NOT_SUPPORTED;
+    counts->products++;
+    enqueue(h->stream, "cublasGemmBatchedEx", [=]() {
+        if (m > 0 && n > 0)
+            multiply_each(p, reinterpret_cast<const char *const *>(A), reinterpret_cast<const char *const *>(B),
+                          reinterpret_cast<float *const *>(C), count);
     });
     return CUBLAS_STATUS_SUCCESS;
 }

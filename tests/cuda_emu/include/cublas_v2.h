@@ -1,4 +1,4 @@
-/* cublas_v2.h - stands in for cuBLAS: the one product that cuda/gemm.cu calls, column-major as there. */
+/* cublas_v2.h - stands in for cuBLAS: the products that cuda/gemm.cu calls, column-major as there. */
 #ifndef CUDA_EMU_CUBLAS_V2_H
 #define CUDA_EMU_CUBLAS_V2_H
 
@@ -31,6 +31,10 @@ cublasStatus_t cublasGemmStridedBatchedEx_64(cublasHandle_t h, cublasOperation_t
                                              long long stride_a, const void *B, cudaDataType_t type_b, int64_t ldb, long long stride_b,
                                              const void *beta, void *C, cudaDataType_t type_c, int64_t ldc, long long stride_c,
                                              int64_t count, cublasComputeType_t compute, cublasGemmAlgo_t algorithm);
+cublasStatus_t cublasGemmBatchedEx_64(cublasHandle_t h, cublasOperation_t op_a, cublasOperation_t op_b, int64_t m, int64_t n, int64_t k,
+                                      const void *alpha, const void *const *A, cudaDataType_t type_a, int64_t lda, const void *const *B,
+                                      cudaDataType_t type_b, int64_t ldb, const void *beta, void *const *C, cudaDataType_t type_c,
+                                      int64_t ldc, int64_t count, cublasComputeType_t compute, cublasGemmAlgo_t algorithm);
 }
 
 #endif
