@@ -30,8 +30,8 @@ if [ -f "$emulated/libammpl-cuda.so" ]; then
     report "ammpl-train on a device: the CPU's losses" $?
     succeeds "ammpl-interpret on a device" on_device ammpl-interpret --model "$model" --prompt cuda.safetensors --quiet
     ammpl-train --model "$model" --data pictures/base --method ammpl --shots 1 --epochs 1 --batch 3 --out masks.safetensors --quiet
-    succeeds "ammpl-mask on a device" on_device ammpl-mask --model "$model" --prompt masks.safetensors --out figure.png --quiet "$picture"
-    check "ammpl-mask on a device: a figure" [ -s figure.png ]
+    succeeds "ammpl-mask on a device" on_device ammpl-mask --model "$model" --prompt masks.safetensors --out device.png --quiet "$picture"
+    check "ammpl-mask on a device: a figure" [ -s device.png ]
     for where in cpu cuda; do
         evaluate() {
             ammpl-evaluate --protocol few-shot --model "$model" --data pictures/base --method zeroshot --shots 1 --seeds 1 --out "$where.results" --quiet "$@"
