@@ -20,7 +20,10 @@ lines() {
     [ -f "$1" ] && wc -l <"$1" || echo 0
 }
 
+begin=$(date +%s.%N)
 "$programs/ammpl-evaluate" "$@" --out "$folder/whole.jsonl" --quiet >"$folder/whole.txt" || stop "the undisturbed evaluation failed"
+# A start gets up to this long: so many of them do not come to the end, some not to the end of their first run.
+most=$(awk "BEGIN { print 1.2 * ($(date +%s.%N) - $begin) / $kills }")
 runs=$(lines "$folder/whole.jsonl")
 seed=$$ killed=0 started=0
 : >"$folder/log.txt"
@@ -30,9 +33,8 @@ while [ $started -lt $((20 * kills)) ]; do
     "$programs/ammpl-evaluate" "$@" --out "$folder/part.jsonl" >"$folder/part.txt" 2>"$folder/err.txt" &
     process=$!
     if [ $killed -lt "$kills" ]; then
-        # up to the time of two or three runs: some kills come before the first, in the midst of one, or as its line is written
         seed=$(((seed * 1103515245 + 12345) % 2147483648))
-        sleep "$(awk "BEGIN { print 0.05 + 0.75 * $seed / 2147483648 }")"
+        sleep "$(awk "BEGIN { print 0.02 + $most * $seed / 2147483648 }")"
         kill -KILL $process 2>/dev/null && killed=$((killed + 1))
     fi
     wait $process 2>/dev/null
