@@ -111,6 +111,31 @@ static bool check_usage(struct app *app, const struct list *operands)
     return true;
 }
 
+/* What --out keeps apart does not meet in a table either. */
+static bool comparable(struct app *app, const struct records *records)
+{
+    char name[256];
+    for (size_t i = 0; i < records->count; i++) {
+        const struct record *one = &records->item[i];
+        record_row_name(one, name, sizeof name);
+        if (!record_same_model(&records->item[0], one))
+            return app_fail(app, "%s on %s is of another CLIP (%s) than %s on %s (%s): show them one by one", name, one->dataset,
+                            record_text(one, "model"), records->item[0].method, records->item[0].dataset, record_text(&records->item[0], "model"));
+        for (size_t k = 0; k < i; k++) {
+            const struct record *other = &records->item[k];
+            if (!record_same_place(one, other))
+                continue;
+            const char *key = strcmp(record_text(one, "settings"), record_text(other, "settings")) != 0 ? "settings"
+                              : strcmp(record_text(one, "data"), record_text(other, "data")) != 0       ? "data"
+                                                                                                        : NULL;
+            if (key != NULL)
+                return app_fail(app, "%s on %s is there twice, with other %s (%s and %s): show them one by one", name, one->dataset, key,
+                                record_text(other, key), record_text(one, key));
+        }
+    }
+    return true;
+}
+
 static bool show(struct app *app, const struct list *files)
 {
     struct records records = {NULL, 0, 0};
@@ -118,6 +143,7 @@ static bool show(struct app *app, const struct list *files)
     for (size_t i = 0; ok && i < files->count; i++)
         ok = journal_read(app, files->item[i], &records);
     app_ready(app);
+    ok = ok && comparable(app, &records);
     records_sort(&records);
     ok = ok && (opt.report == NULL || app_make_folder(app, "report", opt.report)) && finish(app, records.item, records.count);
     records_free(&records);

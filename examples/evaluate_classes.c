@@ -1,6 +1,7 @@
 /* evaluate_classes.c - see evaluate_classes.h. */
 #include "evaluate_classes.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -137,9 +138,13 @@ bool confusion_make(const struct record *record, size_t count, const char *proto
             out->count = allocate(n * n * sizeof *out->count);
         add_record(out, r);
     }
-    snprintf(out->title, sizeof out->title, "%.60s on %.60s (%s classes), %d shots, %d seed%s", row, dataset, split, shots, seeds,
-             seeds == 1 ? "" : "s");
+    snprintf(out->title, sizeof out->title, "%.60s on %.60s (%s classes), %d shot%s, %d seed%s", row, dataset, split, shots,
+             shots == 1 ? "" : "s", seeds, seeds == 1 ? "" : "s");
     snprintf(out->name, sizeof out->name, "confusion-%s-%.60s-%s", protocol, dataset, split);
+    /* It stands in gnuplot's scripts, where some characters would be commands. */
+    for (unsigned char *c = (unsigned char *)out->name; *c != '\0'; c++)
+        if (*c < 0x80 && !isalnum(*c) && strchr("-._+", *c) == NULL)
+            *c = '_';
     return seeds > 0;
 }
 

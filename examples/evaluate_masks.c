@@ -23,9 +23,14 @@ static bool masks_patches(const struct run *run)
 /* The prompts of earlier steps that are there, in the order of their steps; globfree() them. */
 static void find_steps(const char *folder, glob_t *found)
 {
-    char *pattern = allocate(strlen(folder) + 32);
+    char *pattern = allocate(2 * strlen(folder) + 32), *to = pattern;
     *found = (glob_t){.gl_pathc = 0};
-    sprintf(pattern, "%s/step-*.safetensors", folder);
+    for (const char *c = folder; *c != '\0'; c++) { /* a data set or a report may be called "a[1]" */
+        if (strchr("*?[\\", *c) != NULL)
+            *to++ = '\\';
+        *to++ = *c;
+    }
+    strcpy(to, "/step-*.safetensors");
     if (glob(pattern, 0, NULL, found) != 0)
         found->gl_pathc = 0;
     free(pattern);

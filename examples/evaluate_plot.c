@@ -28,12 +28,12 @@ static bool close_file(struct plots *plots, const char *name, FILE *file)
     return (fclose(file) == 0 && !failed) || app_fail(plots->app, "--report: %s/%s: cannot be written", plots->folder, name);
 }
 
-/* A string as gnuplot reads it. */
+/* A string as gnuplot reads it: between double quotes it would even run what stands between backquotes. */
 static void put_text(FILE *out, const char *text)
 {
     putc('"', out);
     for (; *text != '\0'; text++) {
-        if (*text == '"' || *text == '\\')
+        if (*text == '"' || *text == '\\' || *text == '`')
             putc('\\', out);
         putc(*text == '\n' ? ' ' : *text, out);
     }

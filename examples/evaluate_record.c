@@ -1,6 +1,7 @@
 /* evaluate_record.c - see evaluate_record.h. */
 #include "evaluate_record.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +16,19 @@ static const char *text_of(const json_t *json, const char *key)
     return json_string_value(json_object_get(json, key));
 }
 
-/* Fills the fields from r->json; the key that is missing or of another type, or NULL. */
+static const char *const protocols[] = {"few-shot", "base-to-novel", "cross-dataset", "ablation"};
+static const char *const splits[] = {"all", "base", "novel"};
+#define COUNT(list) (sizeof(list) / sizeof(list)[0])
+
+static bool is_one_of(const char *text, const char *const *list, size_t n)
+{
+    while (n > 0 && strcmp(list[n - 1], text) != 0)
+        n--;
+    return n > 0;
+}
+
+/* Fills the fields from r->json; the key that is missing or not what this program writes, or NULL.  What is let through here becomes part of
+ * titles and of files' names, and may come from somebody else. */
 static const char *fill(struct record *r)
 {
     static const char *const numbers[] = {"shots", "seed", "correct", "count"};
@@ -30,13 +43,21 @@ static const char *fill(struct record *r)
     r->source = r->source == NULL ? r->dataset : r->source;
     if (r->protocol == NULL || r->method == NULL || r->dataset == NULL || r->split == NULL)
         return r->protocol == NULL ? "protocol" : r->method == NULL ? "method" : r->dataset == NULL ? "dataset" : "split";
-    for (int i = 0; i < 4; i++)
-        if (!json_is_integer(json_object_get(json, numbers[i])))
+    if (!is_one_of(r->protocol, protocols, COUNT(protocols)) || !is_one_of(r->split, splits, COUNT(splits)))
+        return is_one_of(r->split, splits, COUNT(splits)) ? "protocol" : "split";
+    if (strlen(r->dataset) > NAME_MAX || strlen(r->source) > NAME_MAX)
+        return strlen(r->dataset) > NAME_MAX ? "dataset" : "source";
+    for (int i = 0; i < 4; i++) {
+        const json_t *number = json_object_get(json, numbers[i]);
+        if (!json_is_integer(number) || json_integer_value(number) < 0 || (i == 0 && json_integer_value(number) > INT_MAX))
             return numbers[i];
+    }
     r->shots = (int)json_integer_value(json_object_get(json, "shots"));
     r->seed = json_integer_value(json_object_get(json, "seed"));
     r->correct = json_integer_value(json_object_get(json, "correct"));
     r->count = json_integer_value(json_object_get(json, "count"));
+    if (r->correct > r->count)
+        return "correct";
     const json_t *accuracy = json_object_get(json, "accuracy"), *macro_f1 = json_object_get(json, "macro_f1");
     r->accuracy = json_number_value(accuracy);
     r->macro_f1 = json_number_value(macro_f1);
@@ -53,7 +74,7 @@ bool records_add(struct records *records, const char *line, size_t n, char why[2
     }
     const char *missing = fill(&r);
     if (missing != NULL) {
-        snprintf(why, 256, "\"%s\" is missing or of another type", missing);
+        snprintf(why, 256, "\"%s\" is missing or not what belongs there", missing);
         json_decref(r.json);
         return false;
     }
@@ -86,6 +107,14 @@ bool record_same_place(const struct record *a, const struct record *b)
            strcmp(a->dataset, b->dataset) == 0 && strcmp(a->source, b->source) == 0 && strcmp(a->split, b->split) == 0;
 }
 
+bool record_same_model(const struct record *a, const struct record *b)
+{
+    for (size_t i = 0; i < 16; i++)
+        if (fabs(record_number(a, "probe", i) - record_number(b, "probe", i)) > 1e-2) /* never so for NaN */
+            return false;
+    return true;
+}
+
 void record_row_name(const struct record *record, char *text, size_t room)
 {
     snprintf(text, room, "%s%s%s", record->method, record->variant[0] == '\0' ? "" : " ", record->variant);
@@ -96,9 +125,8 @@ static size_t rank_of(const struct record *r)
 {
     static const char *const part[] = {"", "C1", "C3", "C1+C2", "C1+C2+C3"};
     enum { PARTS = sizeof part / sizeof part[0] };
-    static const char *const protocols[] = {"few-shot", "base-to-novel", "cross-dataset", "ablation"};
     size_t protocol = 0, method = 0, row = 0;
-    while (protocol < 4 && strcmp(protocols[protocol], r->protocol) != 0)
+    while (protocol < COUNT(protocols) && strcmp(protocols[protocol], r->protocol) != 0)
         protocol++;
     const char *name;
     while (ammpl_method_describe(method, NULL, &name, NULL) >= 0 && strcmp(name, r->method) != 0)

@@ -28,6 +28,8 @@ bool records_add(struct records *records, const char *line, size_t n, char why[2
 void records_free(struct records *records);
 /* The measurements of one place in a table: same protocol, method, variant, dataset, source, split, shots and seed. */
 bool record_same_place(const struct record *a, const struct record *b);
+/* The rule of prompt files: another CLIP differs by more than 1e-2 somewhere.  A line that says nothing about its CLIP may be of any. */
+bool record_same_model(const struct record *a, const struct record *b);
 /* "ammpl", "ammpl C1", "ammpl order=simultaneous". */
 void record_row_name(const struct record *record, char *text, size_t room);
 

@@ -35,10 +35,11 @@ while [ $started -lt $((20 * kills)) ]; do
     if [ $killed -lt "$kills" ]; then
         seed=$(((seed * 1103515245 + 12345) % 2147483648))
         sleep "$(awk "BEGIN { print 0.02 + $most * $seed / 2147483648 }")"
-        kill -KILL $process 2>/dev/null && killed=$((killed + 1))
+        kill -KILL $process 2>/dev/null
     fi
     wait $process 2>/dev/null
     status=$?
+    [ $status -ne 137 ] || killed=$((killed + 1)) # kill succeeds on what has ended, too
     cat "$folder/err.txt" >>"$folder/log.txt"
     # What was there stays, to the byte; what is told as done already was done before.
     if [ "$before" -gt 0 ]; then
@@ -47,10 +48,14 @@ while [ $started -lt $((20 * kills)) ]; do
         [ "${told:-$before}" -eq "$before" ] || stop "start $started found $told runs where there were $before"
     fi
     head -n "$(lines "$folder/part.jsonl")" "$folder/part.jsonl" 2>/dev/null >"$folder/before.jsonl"
-    [ $status -eq 0 ] && break
+    [ $status -ne 0 ] || [ $killed -lt "$kills" ] || break
+    if [ $status -eq 0 ]; then # at its end before it was killed often enough: from the start
+        rm -f "$folder/part.jsonl" "$folder/before.jsonl"
+        : >"$folder/log.txt"
+    fi
 done
 [ $status -eq 0 ] || stop "it did not come to its end in $started starts"
-[ "$killed" -ge 1 ] || stop "it was never killed"
+[ "$killed" -eq "$kills" ] || stop "it was killed $killed times in $started starts"
 stripped "$folder/whole.jsonl" >"$folder/whole.stripped"
 stripped "$folder/part.jsonl" | cmp -s - "$folder/whole.stripped" || stop "the results are not those of an undisturbed evaluation"
 cmp -s "$folder/whole.txt" "$folder/part.txt" || stop "the tables are not those of an undisturbed evaluation"

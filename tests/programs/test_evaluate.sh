@@ -55,6 +55,10 @@ fails 1 'line 1: "protocol" is missing' "a line that says too little" few short.
 # What is not comparable does not meet in one file.
 fails 1 'under other options.*epochs=2.*epochs=3' "other options" few few.jsonl --epochs 3 --quiet
 check "the file is as it was" cmp few.jsonl before.jsonl
+succeeds "other options in another file" few other.jsonl --epochs 3 --quiet
+fails 1 'there twice, with other settings .*epochs=2.*epochs=3' "both at once" ammpl-evaluate few.jsonl other.jsonl
+sed 's/"probe": \[[^,]*/"probe": [9/' few.jsonl >clip.jsonl
+fails 1 'of another CLIP' "results of two CLIPs" ammpl-evaluate few.jsonl clip.jsonl
 cp -r pictures/base changed && rm "$(find changed/test -name '*.png' | LC_ALL=C sort | head -n 1)" && mkdir other && mv changed other/base
 fails 1 'other pictures of base' "other pictures under the same name" ammpl-evaluate --protocol few-shot --model "$model" --data other/base \
     --method zeroshot --out few.jsonl --quiet

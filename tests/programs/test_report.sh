@@ -43,6 +43,10 @@ fi
 check "masks over training: prompts of four moments" test "$(ls page/masks/few-shot-base | wc -l)" -eq 4
 check "drawn by ammpl-mask, as PNG and SVG" sh -c 'head -c 4 page/masks-few-shot-base.png | grep -q PNG && grep -q "^<svg .*data:image/png;base64" page/masks-few-shot-base.svg'
 check "and on the page" grep -q 'src="data:image/png' page/index.html
+cp -r pictures/base 'a[1]*'
+succeeds "names that are patterns" ammpl-evaluate --protocol few-shot --model "$model" --data 'a[1]*' --method ammpl --shots 1 --seeds 1 --epochs 1 \
+    --out patterns.jsonl --report 'page[2]?'
+check "have their masks drawn" test "$(ls 'page[2]?' | grep -c '^masks-.*png$')" -eq 1
 succeeds "the page again, from the results alone" ammpl-evaluate reported.jsonl --report page
 check "has the masks still" grep -q 'src="data:image/png' page/index.html
 
@@ -50,6 +54,32 @@ sed 's/, "confused": [][0-9, ]*\]//' reported.jsonl >short.jsonl
 check "lines without confusions are there" sh -c 'grep -q confused reported.jsonl && ! grep -q confused short.jsonl'
 succeeds "a page of them" ammpl-evaluate short.jsonl --report short
 check "has no figure of confusions, and the tables" sh -c '! ls short | grep -q confusion && grep -q "<caption>few-shot on base" short/index.html'
+
+# A results file of somebody else is data: what stands in it becomes no command of gnuplot's, no path and no HTML.
+hostile() { # NAME: reported.jsonl with this name of its data set (as sed and JSON want it)
+    sed "s|\"dataset\": \"base\", \"source\": \"base\"|\"dataset\": \"$1\", \"source\": \"$1\"|" reported.jsonl >hostile.jsonl
+}
+for name in 'x\\";system(\\"touch pwned\\");set title \\"' 'x`touch pwned`' '..\/..\/x' '<b>x'; do
+    hostile "$name"
+    succeeds "a data set called $name" ammpl-evaluate hostile.jsonl --report hostile
+    check "$name: nothing is run" test ! -e hostile/pwned -a ! -e pwned
+    check "$name: no HTML of its own" sh -c '! grep -q "<b>x" hostile/index.html'
+    if command -v gnuplot >/dev/null; then
+        check "$name: confusions are drawn" sh -c 'ls hostile/confusion-few-shot-*-all.png'
+    fi
+    rm -rf hostile
+done
+sed "s|\"classes\": \[\"[^\"]*\"|\"classes\": [\"\`touch pwned\`\"|" reported.jsonl >hostile.jsonl
+check "a class whose name is a command" grep -q '"`touch pwned`"' hostile.jsonl
+succeeds "is drawn" ammpl-evaluate hostile.jsonl --report hostile
+check "and not run" test ! -e hostile/pwned -a ! -e pwned
+rm -rf hostile
+hostile "$(printf '%0300d' 0)"
+fails 1 'line 1: "dataset"' "a data set's name longer than a file's" ammpl-evaluate hostile.jsonl --report hostile
+sed 's/"protocol": "few-shot", "shots"/"protocol": "..\/x", "shots"/' reported.jsonl >hostile.jsonl
+fails 1 'line 1: "protocol"' "a protocol that there is not" ammpl-evaluate hostile.jsonl --report hostile
+sed 's/"split": "all"/"split": "\\"; !touch pwned"/' reported.jsonl >hostile.jsonl
+fails 1 'line 1: "split"' "a split that there is not" ammpl-evaluate hostile.jsonl --report hostile
 
 # Without gnuplot data and scripts are left, and that is said.
 mkdir tools
