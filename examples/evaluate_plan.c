@@ -124,6 +124,9 @@ bool plan_make(struct app *app, const struct plan_choice *choice, const struct d
     bool by_default = out->protocol->ablation && choice->methods->count == 0;
     if (!entries_parse(app, by_default ? &only : choice->methods, &out->entries))
         return false;
+    for (size_t i = 0; out->protocol->ablation && i < out->entries.count; i++)
+        if (out->entries.item[i].id != AMMPL_METHOD_AMMPL)
+            return app_usage(app, "--protocol ablation takes components of ammpl away: --method has another one");
     if (out->protocol->ablation)
         entries_ablate(&out->entries);
     int failed = choice->settings_file != NULL ? list_read(&settings, choice->settings_file) : 0;

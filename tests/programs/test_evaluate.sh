@@ -89,6 +89,7 @@ mkdir second && cp -r pictures/unseen/test second/test && cp -r pictures/unseen/
 succeeds "cross-dataset" protocol cross-dataset --data pictures/base --data second --source second --method zeroshot,ammpl --shots 1 --out cross.jsonl
 check "zero-shot once on each, the other one trained and tested on both" test "$(wc -l <cross.jsonl)" -eq 6
 check "the source leads" grep -Eq '^\|[ ]+\| +second \| +base \|' out
+fails 2 'components of ammpl' "an ablation of another method" protocol ablation --data pictures/base --method coop --shots 1 --out coop.jsonl
 succeeds "ablation" protocol ablation --data pictures/base --shots 1 --out parts.jsonl
 check "four rows" sh -c 'for row in C1 C3 C1+C2 C1+C2+C3; do grep -Fq "| ammpl $row " out || exit 1; done'
 check "C3 has no masks" sh -c 'grep "\"variant\": \"C3\"" parts.jsonl | grep -q "\"mask\": false" && ! grep "\"variant\": \"C3\"" parts.jsonl | grep -q "\"masked\""'
