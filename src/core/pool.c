@@ -24,6 +24,7 @@ struct ammpli_pool {
     uint64_t round; /* counts loops; a worker sleeps until it changes */
     bool open;      /* workers may join the round */
     int busy;       /* workers that have joined it and not finished */
+    int running;    /* workers that have come to wait for work */
     bool quit;
     ammpli_ahead *first; /* jobs with tasks that nobody has begun, oldest first */
     ammpli_task_fn fn;
@@ -68,6 +69,8 @@ static void *worker_main(void *p)
     ammpli_free(pool->ctx, p);
     uint64_t seen = 0;
     pthread_mutex_lock(&pool->lock);
+    pool->running++;
+    pthread_cond_broadcast(&pool->done);
     for (;;) {
         bool loop = pool->open && pool->round != seen;
         if (pool->quit)
@@ -105,6 +108,7 @@ static void start_workers(ammpli_pool *pool)
     pool->started = 0;
     pool->round = 0;
     pool->busy = 0;
+    pool->running = 0;
     pool->open = false;
     pool->quit = false;
     pool->first = NULL;
@@ -123,6 +127,11 @@ static void start_workers(ammpli_pool *pool)
         pool->started++;
     }
     pthread_attr_destroy(&attr);
+    /* No thread is being born when the caller's program forks: what it held then (an allocator's lock) would be held for ever. */
+    pthread_mutex_lock(&pool->lock);
+    while (pool->running < pool->started)
+        pthread_cond_wait(&pool->done, &pool->lock);
+    pthread_mutex_unlock(&pool->lock);
 }
 
 ammpl_status ammpli_pool_create(ammpl_context *ctx, int threads, ammpli_pool **out)
