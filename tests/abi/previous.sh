@@ -33,8 +33,10 @@ grep -q "libammpl\.so[0-9.]* => $LD_LIBRARY_PATH/" "$dir/ldd" ||
     failed "test_api of $commit does not load $lib (another soname? then record what comes after it)" "$dir/ldd"
 timeout 300 "$dir/build/tests/test_api" > "$dir/log" 2>&1
 status=$?
-sed -n '/^\(not \)\{0,1\}ok /p' "$dir/log"
-[ $status = 0 ] || failed "tests/test_api of $commit ends with status $status" "$dir/log"
+# 0.1.0's program wants the library to have its own number: the one thing that a newer library has otherwise.
+number='^not ok .*:arguments:version: Assertion .ammpl_version_number() == 1000. failed'
+sed -n '/^\(not \)\{0,1\}ok /p' "$dir/log" | grep -v "$number"
+[ $status = 0 ] || { [ $status = 1 ] && ! grep '^not ok' "$dir/log" | grep -qv "$number"; } || failed "tests/test_api of $commit ends with status $status" "$dir/log"
 
 command -v abidiff > "$dir/which" || cannot "abidiff is not installed (abigail-tools)"
 sh "$root/tests/abi/baseline.sh" --record "$dir/tree" "$dir/build/lib/libammpl.so" "$dir/old.abi" > "$dir/log" 2>&1 ||

@@ -2,6 +2,7 @@
 #include "api.h"
 
 #include <math.h>
+#include <stdio.h>
 
 START_TEST(context)
 {
@@ -27,10 +28,15 @@ END_TEST
 
 START_TEST(version)
 {
-    ck_assert_uint_eq(ammpl_version_number(), AMMPL_VERSION_NUMBER);
+    uint32_t number = ammpl_version_number(); /* may be newer: this program is also run with later libraries (tests/abi/previous.sh) */
+    char text[32], line[48];
+    snprintf(text, sizeof text, "%u.%u.%u", number / 1000000, number / 1000 % 1000, number % 1000);
+    snprintf(line, sizeof line, "version=%s\n", text);
+    ck_assert_uint_ge(number, AMMPL_VERSION_NUMBER);
+    ck_assert_str_eq(number == AMMPL_VERSION_NUMBER ? AMMPL_VERSION_STRING : text, text);
     ck_assert_uint_eq(AMMPL_VERSION_NUMBER, AMMPL_VERSION_MAJOR * 1000000 + AMMPL_VERSION_MINOR * 1000 + AMMPL_VERSION_PATCH);
-    ck_assert_str_eq(ammpl_version_string(), AMMPL_VERSION_STRING);
-    ck_assert_ptr_nonnull(strstr(ammpl_build_info(), "version=" AMMPL_VERSION_STRING "\n"));
+    ck_assert_str_eq(ammpl_version_string(), text);
+    ck_assert_ptr_nonnull(strstr(ammpl_build_info(), line));
     ck_assert_ptr_nonnull(strstr(ammpl_build_info(), "\ncompiler="));
     ck_assert_ptr_nonnull(strstr(ammpl_build_info(), "\ninstruction_sets="));
 }
