@@ -80,7 +80,7 @@ ammpl_status ammpli_context_create(const ammpl_allocator *alloc, ammpl_context *
     ammpl_device *cpu = &ctx->device[ctx->devices++];
     cpu->backend = &ammpli_cpu_backend;
     cpu->context = ctx;
-    strcpy(cpu->name, ammpli_cpu_backend.name);
+    ammpli_append(cpu->name, sizeof cpu->name, ammpli_cpu_backend.name, strlen(ammpli_cpu_backend.name));
     ammpli_cpu_backend.describe(&ctx->host, 0, cpu->description, sizeof cpu->description);
     *out = ctx;
     return AMMPL_OK;

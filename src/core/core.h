@@ -45,6 +45,8 @@ void *ammpli_alloc(ammpl_context *ctx, size_t count, size_t size);
 void ammpli_free(ammpl_context *ctx, void *p); /* NULL accepted */
 size_t ammpli_block_bytes(size_t bytes);       /* what such a block takes of the allocator */
 char *ammpli_strdup(ammpl_context *ctx, const char *s);
+/* Puts n characters of `more` behind a text that has `room` bytes in all, as far as they fit. */
+void ammpli_append(char *text, size_t room, const char *more, size_t n);
 /* The allocator of contexts that were given none: large blocks are mapped, in huge pages where the system has them, and come
  * cleared. */
 void *ammpli_default_alloc(void *user, size_t size, size_t align);

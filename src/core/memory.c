@@ -121,6 +121,14 @@ char *ammpli_strdup(ammpl_context *ctx, const char *s)
     return copy;
 }
 
+void ammpli_append(char *text, size_t room, const char *more, size_t n)
+{
+    size_t used = strlen(text), left = room - used - 1;
+    n = n < left ? n : left;
+    memcpy(text + used, more, n);
+    text[used + n] = '\0';
+}
+
 bool ammpli_grow(ammpl_context *ctx, void **array, size_t *cap, size_t need, size_t size)
 {
     if (need <= *cap)

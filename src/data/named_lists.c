@@ -211,12 +211,13 @@ static ammpl_status sun397_class(ammpli_draft *d, const char *file, char *line, 
     char *below = line[0] == '/' ? strchr(line + 1, '/') : NULL;
     if (!below || !below[1])
         return wrong_line(file, line, "/LETTER/CLASS");
-    char *name = ammpli_alloc(d->ctx, strlen(below) + 1, 1);
+    size_t room = strlen(below) + 1;
+    char *name = ammpli_alloc(d->ctx, room, 1);
     if (!name)
         return AMMPL_E_MEMORY;
     for (char *slash; (slash = strrchr(below, '/')); *slash = '\0') {
-        strcat(name, name[0] ? " " : "");
-        strcat(name, slash + 1);
+        ammpli_append(name, room, " ", name[0] ? 1 : 0);
+        ammpli_append(name, room, slash + 1, strlen(slash + 1));
     }
     ammpl_status status = ammpli_draft_class(d, name);
     ammpli_free(d->ctx, name);

@@ -277,7 +277,10 @@ static ammpl_status read_template(ammpl_prompt *p, const ammpli_st *st)
     ammpl_status status = AMMPL_E_MEMORY;
     if (all) {
         json_array_foreach(list, i, item)
-            strcat(strcat(all, i ? "\n" : ""), json_string_value(item));
+        {
+            ammpli_append(all, size, "\n", i ? 1 : 0);
+            ammpli_append(all, size, json_string_value(item), strlen(json_string_value(item)));
+        }
         status = ammpli_config_set_string(p->config, AMMPL_OPT_TEMPLATE, all);
     }
     if (!texts || status == AMMPL_E_OPTION) {

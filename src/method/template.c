@@ -52,8 +52,10 @@ static ammpl_status expand(const char *line, size_t n, const char **text, size_t
     size_t kept = n < sizeof name - 1 ? n : sizeof name - 1;
     memcpy(name, line, kept);
     name[kept] = '\0';
-    for (size_t i = 0; i < PUBLISHED; i++)
-        strcat(strcat(list, i ? ", " : ""), names[i]);
+    for (size_t i = 0; i < PUBLISHED; i++) {
+        ammpli_append(list, sizeof list, ", ", i ? 2 : 0);
+        ammpli_append(list, sizeof list, names[i], strlen(names[i]));
+    }
     return ammpli_fail(AMMPL_E_OPTION, "template \"%s\" stands for nothing; the nearest is %s, all are: %s", name,
                        ammpli_nearest(name, names, PUBLISHED), list);
 }
@@ -88,10 +90,12 @@ static char *fill(const ammpl_prompt *p, const char *line, size_t n, size_t i)
     char *name = ammpli_spoken_name(p->ctx, p->class_name[i]);
     for (char *c = name; c && *c && p->method->id == AMMPL_METHOD_VP; c++)
         *c = *c == '-' ? ' ' : *c;
-    char *text = name && gap ? ammpli_alloc(p->ctx, n + strlen(name) + 1, 1) : NULL;
+    size_t room = name ? n + strlen(name) + 1 : 0;
+    char *text = name && gap ? ammpli_alloc(p->ctx, room, 1) : NULL;
     if (text) {
-        memcpy(text, line, (size_t)(gap - line));
-        strncat(strcat(text, name), gap + 2, n - (size_t)(gap + 2 - line));
+        ammpli_append(text, room, line, (size_t)(gap - line));
+        ammpli_append(text, room, name, strlen(name));
+        ammpli_append(text, room, gap + 2, n - (size_t)(gap + 2 - line));
     }
     ammpli_free(p->ctx, name);
     return text;
