@@ -39,28 +39,40 @@ const char *test_shared(const char *name)
     return stat(path, &st) == 0 ? path : NULL;
 }
 
-static char temp_folder[64];
+static char temp_folder[512]; /* of the whole program, so that cases which fail or are killed leave nothing either */
 static pid_t temp_owner;
 
 static void remove_temp(void)
 {
     if (getpid() != temp_owner)
         return;
-    char command[128];
+    char command[600];
     snprintf(command, sizeof command, "rm -rf '%s'", temp_folder);
     if (system(command) != 0)
         fprintf(stderr, "could not remove %s\n", temp_folder);
 }
 
+static void make_temp(void)
+{
+    if (temp_folder[0])
+        return;
+    const char *parent = getenv("TMPDIR");
+    snprintf(temp_folder, sizeof temp_folder, "%s/ammpl-test-XXXXXX", parent && *parent ? parent : "/tmp");
+    if (!mkdtemp(temp_folder)) {
+        fprintf(stderr, "%s cannot be made\n", temp_folder);
+        exit(EXIT_FAILURE);
+    }
+    temp_owner = getpid();
+    atexit(remove_temp);
+}
+
 const char *test_temp(const char *name)
 {
-    if (!temp_folder[0] || temp_owner != getpid()) { /* a forked case gets a folder of its own */
-        strcpy(temp_folder, "/tmp/ammpl-test-XXXXXX");
-        ck_assert_ptr_nonnull(mkdtemp(temp_folder));
-        temp_owner = getpid();
-        atexit(remove_temp);
-    }
-    return turn(temp_folder, "", name);
+    char own[560]; /* a forked case gets a folder of its own */
+    make_temp();
+    snprintf(own, sizeof own, "%s/%d", temp_folder, (int)getpid());
+    mkdir(own, 0700); /* or it is there */
+    return turn(own, "", name);
 }
 
 ammpl_context *test_context(void)
@@ -184,6 +196,7 @@ int test_main(Suite *suite)
 {
     if (!open_plugin())
         return EXIT_SUCCESS;
+    make_temp();
     SRunner *runner = srunner_create(suite);
     srunner_set_tap(runner, "-");
     if (one_process)
