@@ -2,6 +2,7 @@
 #include "bench.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,37 +116,47 @@ static bool measure(struct bench *b)
            (!wants("steps") || bench_steps(b, opt.steps, opt.classes, opt.batch, opt.export));
 }
 
-/* A folder of this run's own with the random model, gone at the end. */
-static bool make_model(struct app *app, char folder[64])
+/* A folder of this run's own with the random model, gone at the end, and when the run is interrupted. */
+static char folder[512], weights[540], merges[540];
+
+static void remove_model(void)
 {
-    snprintf(folder, 64, "/tmp/ammpl-bench-XXXXXX");
+    unlink(weights);
+    unlink(merges);
+    rmdir(folder);
+}
+
+static void interrupted(int number)
+{
+    remove_model();
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+static bool make_model(struct app *app)
+{
+    const char *parent = getenv("TMPDIR");
+    snprintf(folder, sizeof folder, "%s/ammpl-bench-XXXXXX", parent != NULL && parent[0] != '\0' ? parent : "/tmp");
     if (mkdtemp(folder) == NULL)
-        return app_fail(app, "no folder for the random model: %s", strerror(errno));
+        return app_fail(app, "%s: no folder for the random model: %s", folder, strerror(errno));
+    snprintf(weights, sizeof weights, "%s/model.safetensors", folder);
+    snprintf(merges, sizeof merges, "%s/merges.txt", folder);
+    atexit(remove_model);
+    signal(SIGINT, interrupted);
+    signal(SIGTERM, interrupted);
     int failed = bench_write_model(opt.architecture, folder, opt.half);
     return failed == 0 || app_fail(app, "the random model could not be written: %s", strerror(failed));
 }
 
-static void remove_model(const char *folder)
-{
-    static const char *const files[] = {"model.safetensors", "merges.txt"};
-    char path[128];
-    for (size_t i = 0; i < 2; i++) {
-        snprintf(path, sizeof path, "%s/%s", folder, files[i]);
-        unlink(path);
-    }
-    rmdir(folder);
-}
-
 static bool run(struct app *app)
 {
-    char folder[64] = "";
     bool own = app->model_path == NULL;
     struct bench b = {.app = app, .threads = app->threads > 0 ? app->threads : (int)sysconf(_SC_NPROCESSORS_ONLN),
                       .repeats = opt.repeats > 0 ? opt.repeats : 1, .json = opt.json};
     const ammpl_device *d = app_device(app); /* before the model is written */
     b.device = d != NULL && strcmp(ammpl_device_name(d), "cpu") != 0;
     inside_use_device(d);
-    bool ok = d != NULL && (!own || (make_model(app, folder) && (app->model_path = folder) != NULL));
+    bool ok = d != NULL && (!own || (make_model(app) && (app->model_path = folder) != NULL));
     if (ok && own) /* random weights have no config that says so */
         ok = app_check(app, ammpl_config_set_text(app->config, "activation", "quick_gelu"));
     ok = ok && app_load_model(app);
@@ -161,8 +172,6 @@ static bool run(struct app *app)
         b.micro.close(&b.micro);
     if (b.copy.close != NULL)
         b.copy.close(&b.copy);
-    if (folder[0] != '\0')
-        remove_model(folder);
     return ok;
 }
 
