@@ -87,6 +87,8 @@ ammpl_status ammpli_trainer_open_input(ammpl_trainer *t)
     ammpli_step_data *d = &t->data_of_step;
     int64_t per_step = t->batch * t->accumulate, most = per_step < t->count ? per_step : t->count;
     free_step(ctx, d);
+    ammpli_loader_destroy(t->loader);
+    t->loader = NULL;
     *d = (ammpli_step_data){.input = ammpli_alloc(ctx, (size_t)most * input_width(t), sizeof(float)),
                             .logits = ammpli_alloc(ctx, (size_t)most * t->prompt->classes, sizeof(float)),
                             .label = ammpli_alloc(ctx, (size_t)most, sizeof(int32_t)),
