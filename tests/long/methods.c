@@ -5,43 +5,14 @@
  * The model is one that tests/reference/make_vitb16.py wrote (ViT-B/16 or ViT-L/14): random, with trained sizes.  Prints TAP; lines that
  * start with "# " are measurements.
  */
-#include <ammpl/ammpl.h>
+#include "long.h"
 
 #include <math.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 
 static const char *const names[] = {"dog", "apple_pie", "banded", "707 jet"};
 enum { CLASSES = 4, PICTURES = 4, STEPS = 2 };
-
-static int cases, failures;
-
-static void report(bool ok, const char *what)
-{
-    printf("%sok %d - %s%s%s\n", ok ? "" : "not ", ++cases, what, ok || !*ammpl_last_error() ? "" : ": ", ok ? "" : ammpl_last_error());
-    fflush(stdout);
-    failures += !ok;
-}
-
-/* Everything else depends on it: ends the program when it fails. */
-static void must(ammpl_status status, const char *what)
-{
-    if (status >= 0)
-        return;
-    printf("not ok %d - %s: %s\n", ++cases, what, ammpl_last_error());
-    exit(1);
-}
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static int64_t size_of(const ammpl_model *m, ammpl_query query)
 {

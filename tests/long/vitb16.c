@@ -5,14 +5,11 @@
  * The model is one that tests/reference/make_vitb16.py wrote, the golden the file beside it.  Prints TAP; lines that start with
  * "# " are measurements.
  */
-#include <ammpl/ammpl.h>
+#include "long.h"
 
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 
 #include "io/safetensors.h"
 
@@ -23,31 +20,6 @@ static const int32_t labels[IMAGES] = {0, 2};
 static const int threads[] = {1, 2, 3, 8};
 enum { RUNS = sizeof threads / sizeof threads[0] };
 static const double TOLERANCE = 1e-4;
-
-static int cases, failures;
-
-static void report(bool ok, const char *what)
-{
-    printf("%sok %d - %s\n", ok ? "" : "not ", ++cases, what);
-    fflush(stdout);
-    failures += !ok;
-}
-
-/* Everything else depends on it: ends the program when it fails. */
-static void must(ammpl_status status, const char *what)
-{
-    if (status >= 0)
-        return;
-    printf("not ok %d - %s: %s\n", ++cases, what, ammpl_last_error());
-    exit(1);
-}
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static double resident_mib(void)
 {
