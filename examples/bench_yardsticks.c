@@ -46,7 +46,7 @@ double bench_clock(void)
 /* ---- peak ---- */
 
 /* More chains than any processor needs to hide an addition behind others; numbers the compiler does not know. */
-enum { CHAINS = 12, STEPS = 60000 };
+enum { CHAINS = 12, STEPS = 600000 };
 static volatile float factor = 0.9997f, term = 1e-3f, sink;
 
 #define CHAIN_LOOP(name, attributes, vec, splat, fma, lane)                    \
@@ -114,10 +114,11 @@ static void (*chains_of(int width))(void)
 
 struct share {
     pthread_barrier_t *begin;
+    int threads;
     void (*fn)(void);
     const float *data;
     size_t n;
-    double end;
+    double seconds;
     float sum;
 };
 
@@ -131,58 +132,62 @@ static void read_memory(struct share *s)
         s->sum += lane[k];
 }
 
-static void *run_share(void *p)
+static void run_fn(struct share *s)
 {
-    struct share *s = p;
-    pthread_barrier_wait(s->begin);
     if (s->fn != NULL)
         s->fn();
     else
         read_memory(s);
-    s->end = bench_now(2);
+}
+
+/* The first time a new thread may still be looking for a processor of its own. */
+static void *run_share(void *p)
+{
+    struct share *s = p;
+    if (s->begin != NULL) {
+        run_fn(s);
+        pthread_barrier_wait(s->begin);
+    }
+    double start = bench_now(s->threads);
+    run_fn(s);
+    s->seconds = bench_now(s->threads) - start;
     return NULL;
 }
 
-/* Seconds until the last one is done. */
-static double run_shares(struct share *share, int threads)
+/* What all of them do in a second, where each does `work` in its own time. */
+static double rate_of(struct share *share, int threads, double work)
 {
     pthread_t thread[256];
     pthread_barrier_t begin;
     int started = 0;
-    if (threads == 1) {
-        double start = bench_now(1);
-        if (share->fn != NULL)
-            share->fn();
-        else
-            read_memory(share);
-        return bench_now(1) - start;
-    }
+    double rate = 0;
     pthread_barrier_init(&begin, NULL, (unsigned)threads);
-    for (int i = 0; i < threads; i++)
-        share[i].begin = &begin;
+    for (int i = 0; i < threads; i++) {
+        share[i].threads = threads;
+        share[i].begin = threads > 1 ? &begin : NULL;
+    }
     for (int i = 1; i < threads; i++)
         started += pthread_create(&thread[i], NULL, run_share, &share[i]) == 0;
     if (started < threads - 1)
         exit(1); /* the barrier would never open */
-    double start = bench_now(2), end = 0;
     run_share(&share[0]);
     for (int i = 1; i < threads; i++)
         pthread_join(thread[i], NULL);
     for (int i = 0; i < threads; i++)
-        end = share[i].end > end ? share[i].end : end;
+        rate += work / share[i].seconds;
     pthread_barrier_destroy(&begin);
-    return end - start;
+    return rate;
 }
 
 double bench_peak(int width, int threads)
 {
-    struct share share[256] = {{NULL, NULL, NULL, 0, 0, 0}};
+    struct share share[256] = {{.fn = NULL}};
     void (*fn)(void) = chains_of(width);
     if (fn == NULL)
         return 0;
     for (int i = 0; i < threads; i++)
         share[i].fn = fn;
-    return 2.0 * CHAINS * STEPS * width * threads / run_shares(share, threads) * 1e-9;
+    return rate_of(share, threads, 2.0 * CHAINS * STEPS * width) * 1e-9;
 }
 
 double bench_best_peak(int threads)
@@ -198,20 +203,20 @@ double bench_best_peak(int threads)
 double bench_bandwidth(int threads)
 {
     enum { BYTES = 256 << 20 };
-    struct share share[256] = {{NULL, NULL, NULL, 0, 0, 0}};
+    struct share share[256] = {{.fn = NULL}};
     float *data = malloc(BYTES);
     size_t n = BYTES / sizeof(float) / (size_t)threads;
-    double best = 1e9;
+    double best = 0;
     if (data == NULL)
         return 0;
     memset(data, 0, BYTES);
     for (int round = 0; round < 3; round++) {
         for (int i = 0; i < threads; i++)
-            share[i] = (struct share){NULL, NULL, data + (size_t)i * n, n, 0, 0};
-        double seconds = run_shares(share, threads);
-        best = seconds < best ? seconds : best;
+            share[i] = (struct share){.data = data + (size_t)i * n, .n = n};
+        double rate = rate_of(share, threads, (double)n * sizeof(float));
+        best = rate > best ? rate : best;
         sink = share[0].sum;
     }
     free(data);
-    return (double)n * (double)threads * sizeof(float) / best * 1e-9;
+    return best * 1e-9;
 }
