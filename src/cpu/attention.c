@@ -13,7 +13,7 @@
 /* Queries and keys of a block, so that everything fits on the stack; a ViT's 50, 65 and 197 fill them well.  Blocks of
  * queries are cut evenly (rows do not know of each other), blocks of keys at fixed places: sums over them go in this order. */
 enum { HEAD_SMALL = 64, HEAD_MAX = 128 };
-enum { QUERIES = 80, KEYS = 128, QUERIES_LARGE = 64, KEYS_LARGE = 64 };                     /* forward, head <= 64, <= 128 */
+enum { QUERIES = 72, KEYS = 208, QUERIES_LARGE = 64, KEYS_LARGE = 64 };                     /* forward, head <= 64, <= 128 */
 enum { BACK_QUERIES = 68, BACK_KEYS = 80, BACK_QUERIES_LARGE = 48, BACK_KEYS_LARGE = 48 }; /* backward                    */
 enum { SHORT_QUERIES = 32 }; /* backward: of sequences that go together */
 static_assert(QUERIES * KEYS + (QUERIES + 2 * KEYS) * HEAD_SMALL <= SCRATCH, "forward's scratch");
@@ -106,29 +106,38 @@ static void finish_rows(const attention_job *j, const forward_block *x, float *o
     }
 }
 
-/* Queries q0.. of one sequence over blocks of keys. */
-static void forward_long(const attention_job *j, forward_block *x, int64_t b, int64_t h, int64_t block)
+/* Queries q0..q0+rows-1 of one sequence; `packed`: its keys are. */
+static void forward_queries(const attention_job *j, forward_block *x, const attention_view *v, int64_t q0, int64_t rows, bool packed,
+                            float *out)
 {
     const ammpli_cpu_kernels *kernels = j->kernels;
-    attention_view v = attention_view_of(j, b, h);
-    int64_t D = j->D, dh = j->dh, KB = x->KB, each = ceil_div(v.L, ceil_div(v.L, x->most) + !v.L), q0 = block * each;
-    int64_t rows = min64(each, v.L - q0), end = v.P + (j->causal ? q0 + rows : v.L), all = v.P + v.L;
-    if (rows <= 0)
-        return;
+    int64_t D = j->D, dh = j->dh, KB = x->KB, last = v->P + (j->causal ? q0 + rows : v->L), all = v->P + v->L;
     begin_rows(x, rows);
-    for (int64_t k0 = 0; k0 < end; k0 += KB) {
+    for (int64_t k0 = 0; k0 < last; k0 += KB) {
         int64_t keys = min64(KB, all - k0), wide = ceil_div(keys, PANEL) * PANEL;
-        pack_view_columns(j, &v, x->k_panels, 0, k0, keys);
-        pack_view_rows(j, &v, x->v_panels, KB * PANEL, D, k0, keys);
-        kernels->product(x->s, KB, v.q + q0 * 3 * D, 3 * D, x->k_panels, dh * PANEL, rows, wide / PANEL, dh, false);
-        kernels->softmax_block(x->s, KB, x->max, x->sum, x->factor, j->scale, rows, keys, wide, j->causal ? v.P + q0 + 1 - k0 : keys);
+        if (!packed) {
+            pack_view_columns(j, v, x->k_panels, 0, k0, keys);
+            pack_view_rows(j, v, x->v_panels, KB * PANEL, D, k0, keys);
+        }
+        kernels->product(x->s, KB, v->q + q0 * 3 * D, 3 * D, x->k_panels, dh * PANEL, rows, wide / PANEL, dh, false);
+        kernels->softmax_block(x->s, KB, x->max, x->sum, x->factor, j->scale, rows, keys, wide, j->causal ? v->P + q0 + 1 - k0 : keys);
         if (k0)
             for (int64_t i = 0; i < rows; i++)
                 for (int64_t d = 0; d < x->padded; d++)
                     x->o[i * x->padded + d] *= x->factor[i];
         kernels->product(x->o, x->padded, x->s, KB, x->v_panels, KB * PANEL, rows, x->padded / PANEL, keys, k0 > 0);
     }
-    finish_rows(j, x, j->out + (j->start[b] + q0) * D + h * dh, rows);
+    finish_rows(j, x, out, rows);
+}
+
+/* Blocks first..end-1 of a sequence's queries over blocks of keys, which are packed once where there is one. */
+static void forward_long(const attention_job *j, forward_block *x, int64_t b, int64_t h, int64_t first, int64_t end)
+{
+    attention_view v = attention_view_of(j, b, h);
+    int64_t each = ceil_div(v.L, ceil_div(v.L, x->most) + !v.L);
+    for (int64_t block = first; block < end && block * each < v.L; block++)
+        forward_queries(j, x, &v, block * each, min64(each, v.L - block * each), block > first && v.P + v.L <= x->KB,
+                        j->out + (j->start[b] + block * each) * j->D + h * j->dh);
 }
 
 /* Sequences b0..b1-1 with one prefix, whose keys fit in a block and whose rows all together do.  The prefix's keys stand in
@@ -173,8 +182,8 @@ static void forward_task(void *arg, int64_t task, int worker)
     x.o = x.s + x.most * x.KB;
     x.k_panels = x.o + x.most * x.padded;
     x.v_panels = x.k_panels + x.KB * x.padded;
-    if (j->blocks > 1) {
-        forward_long(j, &x, task / j->blocks / j->H, task / j->blocks % j->H, task % j->blocks);
+    if (j->each == 0) {
+        forward_long(j, &x, task / j->blocks / j->H, task / j->blocks % j->H, task % j->blocks, task % j->blocks + 1);
         return;
     }
     int64_t h = task % j->H, b = task / j->H * j->each, end = min64(b + j->each, j->B), packed = -2;
@@ -185,7 +194,7 @@ static void forward_task(void *arg, int64_t task, int worker)
                v.P + j->start[to + 1] - j->start[to] <= x.KB)
             to++;
         if (to == b) { /* a prefix that leaves no room */
-            forward_long(j, &x, b++, h, 0);
+            forward_long(j, &x, b++, h, 0, INT64_MAX);
             packed = -2;
             continue;
         }
@@ -212,11 +221,13 @@ int32_t ammpli_cpu_attention_forward(ammpl_stream *s, float *out, const float *q
     TRY(ammpli_cpu_attention_job(s, &j, out, qkv, start, B, max_len, T, D, H, causal, prefix, group, P));
     if (T == 0)
         return AMMPL_OK;
-    int64_t most = j.dh <= HEAD_SMALL ? QUERIES : QUERIES_LARGE;
+    int64_t most = j.dh <= HEAD_SMALL ? QUERIES : QUERIES_LARGE, keys = j.dh <= HEAD_SMALL ? KEYS : KEYS_LARGE;
     j.out = out;
-    j.blocks = ceil_div(max_len, most);
-    j.each = min64(B, most / (max_len > 0 ? max_len : 1));
-    int64_t tasks = j.blocks > 1 ? B * H * j.blocks : ceil_div(B, j.each) * H;
+    if (max_len + P <= keys)
+        j.each = max_len < most ? min64(B, most / (max_len > 0 ? max_len : 1)) : 1;
+    else
+        j.blocks = ceil_div(max_len, most);
+    int64_t tasks = j.each ? ceil_div(B, j.each) * H : B * H * j.blocks;
     ammpli_cpu_for(s, tasks, T * (max_len + P) * D / 4, forward_task, &j);
     return AMMPL_OK;
 }

@@ -16,7 +16,7 @@ typedef struct attention_job {
     float *dprefix;
     const int32_t *group; /* [B]; NULL: no sequence has a prefix */
     int64_t P, groups;
-    int64_t blocks, each; /* forward: blocks of queries of a sequence; where that is 1, sequences of a task */
+    int64_t each, blocks; /* forward: sequences of a task; 0: a task is one of so many blocks of a sequence's queries */
 } attention_job;
 
 /* One head's view of one sequence: key and value m, where the first P are those of its prefix. */
