@@ -14,8 +14,9 @@
  * queries are cut evenly (rows do not know of each other), blocks of keys at fixed places: sums over them go in this order. */
 enum { HEAD_SMALL = 64, HEAD_MAX = 128 };
 enum { QUERIES = 72, KEYS = 208, QUERIES_LARGE = 64, KEYS_LARGE = 64 };                     /* forward, head <= 64, <= 128 */
-enum { BACK_QUERIES = 68, BACK_KEYS = 80, BACK_QUERIES_LARGE = 48, BACK_KEYS_LARGE = 48 }; /* backward                    */
-enum { SHORT_QUERIES = 32 }; /* backward: of sequences that go together */
+enum { BACK_QUERIES = 48, BACK_KEYS = 224, BACK_QUERIES_LARGE = 32, BACK_KEYS_LARGE = 128 }; /* backward                    */
+enum { BACK_STEP = 64 };                       /* keys whose gradients are added at a time */
+enum { SHORT_QUERIES = 32, SHORT_KEYS = 80 }; /* backward: of sequences that go together */
 static_assert(QUERIES * KEYS + (QUERIES + 2 * KEYS) * HEAD_SMALL <= SCRATCH, "forward's scratch");
 static_assert(QUERIES_LARGE * KEYS_LARGE + (QUERIES_LARGE + 2 * KEYS_LARGE) * HEAD_MAX <= SCRATCH, "the same, large heads");
 
@@ -250,91 +251,124 @@ static float *before_gradient(const attention_job *j, const attention_view *v)
     return v->P > 0 ? j->dprefix + (v->before - j->prefix) : NULL;
 }
 
-/* Adds the gradients of keys k0.. (part = 0) or values (D) where they belong. */
-static void add_view_rows(const attention_job *j, const attention_view *v, float *dk, int64_t part, int64_t k0, const float *src,
-                          int64_t lds, int64_t n)
+/* dst [n][dh], ld 3D, += a [n][k] times b, k rows as panels.  Behind a head stands the next one: where it does not end with a panel,
+ * the product is made in `room` [n][padded]. */
+static void add_product(const attention_job *j, float *dst, int64_t n, const float *a, int64_t lda, const float *b, int64_t stride,
+                        int64_t k, float *room)
+{
+    int64_t panels = ceil_div(j->dh, PANEL);
+    if (j->dh % PANEL == 0) {
+        j->kernels->product(dst, 3 * j->D, a, lda, b, stride, n, panels, k, true);
+        return;
+    }
+    j->kernels->product(room, panels * PANEL, a, lda, b, stride, n, panels, k, false);
+    add_rows(dst, 3 * j->D, room, panels * PANEL, n, j->dh);
+}
+
+/* The same for the gradients of keys k0.. (part = 0) or values (D), where they belong. */
+static void add_view_product(const attention_job *j, const attention_view *v, float *dk, int64_t part, int64_t k0, int64_t n,
+                             const float *a, int64_t lda, const float *b, int64_t stride, int64_t k, float *room)
 {
     int64_t ld = 3 * j->D, first = v->P > k0 ? min64(v->P - k0, n) : 0;
     if (first > 0)
-        add_rows(before_gradient(j, v) + k0 * ld + part, ld, src, lds, first, j->dh);
-    add_rows(dk + (k0 + first - v->P) * ld + part, ld, src + first * lds, lds, n - first, j->dh);
+        add_product(j, before_gradient(j, v) + k0 * ld + part, first, a, lda, b, stride, k, room);
+    add_product(j, dk + (k0 + first - v->P) * ld + part, n - first, a + first * lda, lda, b, stride, k, room);
 }
 
+/* c [n][ldc] = keys k0.. (part = 0) or values (D), as they lie, times the panels b [dh][16]. */
+static void view_product(const attention_job *j, const attention_view *v, float *c, int64_t ldc, int64_t part, int64_t k0, int64_t n,
+                         const float *b, int64_t panels)
+{
+    int64_t ld = 3 * j->D, first = v->P > k0 ? min64(v->P - k0, n) : 0, stride = j->dh * PANEL;
+    if (first > 0)
+        j->kernels->product(c, ldc, v->before + k0 * ld + part, ld, b, stride, first, panels, j->dh, false);
+    j->kernels->product(c + first * ldc, ldc, v->k + (k0 + first - v->P) * ld + part, ld, b, stride, n - first, panels, j->dh, false);
+}
+
+/* n rows of src as columns, up to a whole panel. */
+static void turn_rows(const attention_job *j, float *panels, const float *src, int64_t ld, int64_t n)
+{
+    clear_columns(panels, j->dh * PANEL, n, n, j->dh);
+    pack_columns(j->kernels, panels, j->dh * PANEL, 0, src, ld, n, j->dh);
+}
+
+/* Scores lie on their side here, a row for a key: so keys and values are read where they are, and all gradients but dq
+ * are sums over rows as these lie. */
 static void backward_long(const attention_job *j, float *scratch, int64_t b, int64_t h)
 {
     const ammpli_cpu_kernels *kernels = j->kernels;
     attention_view view = attention_view_of(j, b, h);
-    int64_t D = j->D, dh = j->dh, ld = 3 * D, L = view.L, P = view.P;
+    int64_t D = j->D, dh = j->dh, ld = 3 * D, L = view.L, P = view.P, padded = ceil_div(dh, PANEL) * PANEL;
     int64_t QB = dh <= HEAD_SMALL ? BACK_QUERIES : BACK_QUERIES_LARGE, KB = dh <= HEAD_SMALL ? BACK_KEYS : BACK_KEYS_LARGE;
-    int64_t padded = ceil_div(dh, PANEL) * PANEL, each = ceil_div(L, ceil_div(L, QB) + !L);
-    const float *q = view.q, *out = j->fout + j->start[b] * D + h * dh, *dout = j->dout + j->start[b] * D + h * dh;
+    const float *out = j->fout + j->start[b] * D + h * dh, *dout = j->dout + j->start[b] * D + h * dh;
     float *dq = j->out + j->start[b] * ld + h * dh, *dk = dq + D;
-    float max[BACK_QUERIES], sum[BACK_QUERIES], factor[BACK_QUERIES], dot[BACK_QUERIES];
-    /* s, ds [QB][KB]; turned: s^T or ds^T, [KB][QB], and before that a [QB][dh] sum; the others [.][dh] as panels, `keys`
-     * also a [KB][dh] sum. */
-    float *s = scratch, *ds = s + QB * KB, *turned = ds + QB * KB, *keys_in = turned + QB * (KB > padded ? KB : padded);
-    float *q_panels = keys_in + KB * padded, *dout_panels = q_panels + QB * padded;
+    float max[BACK_QUERIES], sum[BACK_QUERIES], dot[BACK_QUERIES];
+    /* s, ds [KB][QB]; a step of ds [QB][BACK_STEP] and its keys as panels; queries and gradients of outputs, turned and as rows. */
+    float *s = scratch, *ds = s + KB * QB, *turned = ds + KB * QB, *k_rows = turned + QB * BACK_STEP, *room = k_rows + BACK_STEP * padded;
+    float *q_turned = room + BACK_STEP * padded, *dout_turned = q_turned + QB * padded, *q_rows = dout_turned + QB * padded;
+    float *dout_rows = q_rows + QB * padded;
     for (int64_t i = 0; i < L; i++)
         for (int part = 0; part < 3; part++)
             memset(dq + i * ld + part * D, 0, (size_t)dh * sizeof *dq);
-    for (int64_t q0 = 0; q0 < L; q0 += each) {
-        int64_t rows = min64(each, L - q0), end = P + (j->causal ? q0 + rows : L), last = (end - 1) / KB * KB;
-        pack_rows(q_panels, QB * PANEL, 0, q + q0 * ld, ld, rows, dh);
-        pack_rows(dout_panels, QB * PANEL, 0, dout + q0 * D, D, rows, dh);
-        for (int64_t i = 0; i < rows; i++) {
+    for (int64_t q0 = 0; q0 < L; q0 += QB) {
+        int64_t rows = min64(QB, L - q0), panels = ceil_div(rows, PANEL), end = P + (j->causal ? q0 + rows : L), last = (end - 1) / KB * KB;
+        turn_rows(j, q_turned, view.q + q0 * ld, ld, rows);
+        turn_rows(j, dout_turned, dout + q0 * D, D, rows);
+        pack_rows(q_rows, QB * PANEL, 0, view.q + q0 * ld, ld, rows, dh);
+        pack_rows(dout_rows, QB * PANEL, 0, dout + q0 * D, D, rows, dh);
+        for (int64_t i = 0; i < panels * PANEL; i++) {
             max[i] = -INFINITY;
             sum[i] = 0;
-            dot[i] = ammpli_cpu_dot(dout + (q0 + i) * D, out + (q0 + i) * D, dh);
+            dot[i] = i < rows ? ammpli_cpu_dot(dout + (q0 + i) * D, out + (q0 + i) * D, dh) : 0;
         }
         /* Two sweeps over the keys: up for the normalisers, down for the gradients.  The last block's exponentials are
-         * final when the sweep turns, so that short sequences need their scores once. */
+         * final when the sweep turns: where all keys fit in a block, scores are computed once. */
         for (int64_t sweep = 0; sweep < 2 * (last / KB) + 1; sweep++) {
             bool up = sweep <= last / KB;
-            int64_t k0 = up ? sweep * KB : 2 * last - sweep * KB, n = min64(KB, P + L - k0), wide = ceil_div(n, PANEL) * PANEL;
-            int64_t seen = j->causal ? P + q0 + 1 - k0 : n;
-            pack_view_columns(j, &view, keys_in, 0, k0, n);
-            kernels->product(s, KB, q + q0 * ld, ld, keys_in, dh * PANEL, rows, wide / PANEL, dh, false);
+            int64_t k0 = up ? sweep * KB : 2 * last - sweep * KB, n = min64(KB, end - k0), seen = j->causal ? P + q0 + 1 - k0 : n;
+            view_product(j, &view, s, QB, 0, k0, n, q_turned, panels);
             if (up)
-                kernels->softmax_block(s, KB, max, sum, factor, j->scale, rows, n, wide, seen);
+                kernels->softmax_columns(s, QB, max, sum, j->scale, n, panels, seen);
             if (k0 < last && up)
                 continue;
-            pack_view_columns(j, &view, keys_in, D, k0, n);
-            kernels->product(ds, KB, dout + q0 * D, D, keys_in, dh * PANEL, rows, wide / PANEL, dh, false);
-            kernels->softmax_backward(s, ds, KB, up ? NULL : max, sum, dot, j->scale, rows, n, wide, seen);
-            pack_view_rows(j, &view, keys_in, KB * PANEL, 0, k0, n);
-            kernels->product(turned, padded, ds, KB, keys_in, KB * PANEL, rows, padded / PANEL, n, false);
-            add_rows(dq + q0 * ld, ld, turned, padded, rows, dh);
-            kernels->transpose(turned, QB, ds, KB, rows, n);
-            kernels->product(keys_in, padded, turned, QB, q_panels, QB * PANEL, n, padded / PANEL, rows, false);
-            add_view_rows(j, &view, dk, 0, k0, keys_in, padded, n);
-            kernels->transpose(turned, QB, s, KB, rows, n);
-            kernels->product(keys_in, padded, turned, QB, dout_panels, QB * PANEL, n, padded / PANEL, rows, false);
-            add_view_rows(j, &view, dk, D, k0, keys_in, padded, n);
+            view_product(j, &view, ds, QB, D, k0, n, dout_turned, panels);
+            kernels->softmax_columns_backward(s, ds, QB, up ? NULL : max, sum, dot, j->scale, n, panels, seen);
+            for (int64_t i = 0; i < n; i += BACK_STEP) {
+                int64_t step = min64(BACK_STEP, n - i);
+                const float *p = s + i * QB, *dp = ds + i * QB;
+                add_view_product(j, &view, dk, 0, k0 + i, step, dp, QB, q_rows, QB * PANEL, rows, room);
+                add_view_product(j, &view, dk, D, k0 + i, step, p, QB, dout_rows, QB * PANEL, rows, room);
+                kernels->transpose(turned, BACK_STEP, dp, QB, step, rows);
+                pack_view_rows(j, &view, k_rows, BACK_STEP * PANEL, 0, k0 + i, step);
+                add_product(j, dq + q0 * ld, rows, turned, BACK_STEP, k_rows, BACK_STEP * PANEL, step, room);
+            }
         }
     }
 }
-static_assert(3 * BACK_QUERIES * BACK_KEYS + (2 * BACK_QUERIES + BACK_KEYS) * HEAD_SMALL <= SCRATCH, "backward's scratch");
-static_assert(2 * BACK_QUERIES_LARGE * BACK_KEYS_LARGE + (3 * BACK_QUERIES_LARGE + BACK_KEYS_LARGE) * HEAD_MAX <= SCRATCH,
-              "the same, large heads");
+static_assert(2 * BACK_KEYS * BACK_QUERIES + BACK_STEP * BACK_QUERIES + (2 * BACK_STEP + 4 * BACK_QUERIES) * HEAD_SMALL <= SCRATCH,
+              "backward's scratch");
+static_assert(2 * BACK_KEYS_LARGE * BACK_QUERIES_LARGE + BACK_STEP * BACK_QUERIES_LARGE +
+              (2 * BACK_STEP + 4 * BACK_QUERIES_LARGE) * HEAD_MAX <= SCRATCH, "the same, large heads");
+static_assert(BACK_QUERIES - BACK_STEP <= 0 && BACK_QUERIES % PANEL == 0 && BACK_QUERIES_LARGE % PANEL == 0, "`room` holds queries, too");
 
 /* What sequences that go together share: scores, probabilities and their gradients [queries][keys], one of them turned; the
  * prefix's and the sequence's keys and values turned, keys as rows; queries and gradients of outputs as rows. */
 typedef struct backward_block {
     float *s, *ds, *turned, *k_turned, *v_turned, *k_rows, *q_rows, *dout_rows;
 } backward_block;
-static_assert(3 * SHORT_QUERIES * BACK_KEYS + (3 * BACK_KEYS + 2 * SHORT_QUERIES) * HEAD_SMALL <= SCRATCH, "their scratch");
+static_assert(3 * SHORT_QUERIES * SHORT_KEYS + (3 * SHORT_KEYS + 2 * SHORT_QUERIES) * HEAD_SMALL <= SCRATCH, "their scratch");
 
 /* Heads of whole panels only: sums go straight to where they belong. */
 static bool is_short(const attention_job *j, const attention_view *v)
 {
-    return j->dh <= HEAD_SMALL && j->dh % PANEL == 0 && v->L <= SHORT_QUERIES && v->P + v->L <= BACK_KEYS;
+    return j->dh <= HEAD_SMALL && j->dh % PANEL == 0 && v->L <= SHORT_QUERIES && v->P + v->L <= SHORT_KEYS;
 }
 
 /* c [n,dh], ld 3D, (+)= the transposed of the block at `a` [rows][n] times rows [rows,dh]. */
 static void turned_product(const attention_job *j, const backward_block *x, float *c, const float *a, const float *rows_panels,
                            int64_t n, int64_t rows, bool add)
 {
-    j->kernels->transpose(x->turned, SHORT_QUERIES, a, BACK_KEYS, rows, n);
+    j->kernels->transpose(x->turned, SHORT_QUERIES, a, SHORT_KEYS, rows, n);
     j->kernels->product(c, 3 * j->D, x->turned, SHORT_QUERIES, rows_panels, SHORT_QUERIES * PANEL, n, j->dh / PANEL, rows, add);
 }
 
@@ -344,7 +378,7 @@ static void backward_short(const attention_job *j, const backward_block *x, int6
     const ammpli_cpu_kernels *kernels = j->kernels;
     int64_t D = j->D, dh = j->dh, ld = 3 * D, first = j->start[b0], rows = j->start[b1] - first, columns = dh / PANEL;
     attention_view all = attention_view_of(j, b0, h);
-    int64_t P = all.P, whole = P / PANEL * PANEL, turned = dh * PANEL, stride = BACK_KEYS * PANEL;
+    int64_t P = all.P, whole = P / PANEL * PANEL, turned = dh * PANEL, stride = SHORT_KEYS * PANEL;
     const float *dout = j->dout + first * D + h * dh, *out = j->fout + first * D + h * dh;
     float *dq = j->out + first * ld + h * dh, max[SHORT_QUERIES], sum[SHORT_QUERIES], factor[SHORT_QUERIES], dot[SHORT_QUERIES];
     pack_rows(x->q_rows, SHORT_QUERIES * PANEL, 0, all.q, ld, rows, dh);
@@ -354,30 +388,30 @@ static void backward_short(const attention_job *j, const backward_block *x, int6
         sum[i] = 0;
         dot[i] = ammpli_cpu_dot(dout + i * D, out + i * D, dh);
     }
-    kernels->product(x->s, BACK_KEYS, all.q, ld, x->k_turned, turned, rows, whole / PANEL, dh, false);
-    kernels->product(x->ds, BACK_KEYS, dout, D, x->v_turned, turned, rows, whole / PANEL, dh, false);
+    kernels->product(x->s, SHORT_KEYS, all.q, ld, x->k_turned, turned, rows, whole / PANEL, dh, false);
+    kernels->product(x->ds, SHORT_KEYS, dout, D, x->v_turned, turned, rows, whole / PANEL, dh, false);
     for (int64_t b = b0; b < b1; b++) {
         attention_view v = attention_view_of(j, b, h);
         int64_t r = j->start[b] - first, keys = P + v.L, wide = ceil_div(keys, PANEL) * PANEL, more = (wide - whole) / PANEL;
-        float *s = x->s + r * BACK_KEYS, *ds = x->ds + r * BACK_KEYS;
+        float *s = x->s + r * SHORT_KEYS, *ds = x->ds + r * SHORT_KEYS;
         pack_columns(kernels, x->k_turned, turned, P, v.k, ld, v.L, dh);
         pack_columns(kernels, x->v_turned, turned, P, v.k + D, ld, v.L, dh);
-        kernels->product(s + whole, BACK_KEYS, v.q, ld, x->k_turned + whole * dh, turned, v.L, more, dh, false);
-        kernels->product(ds + whole, BACK_KEYS, dout + r * D, D, x->v_turned + whole * dh, turned, v.L, more, dh, false);
-        kernels->softmax_block(s, BACK_KEYS, max + r, sum + r, factor + r, j->scale, v.L, keys, wide, j->causal ? P + 1 : keys);
-        kernels->softmax_backward(s, ds, BACK_KEYS, NULL, sum + r, dot + r, j->scale, v.L, keys, wide, keys);
+        kernels->product(s + whole, SHORT_KEYS, v.q, ld, x->k_turned + whole * dh, turned, v.L, more, dh, false);
+        kernels->product(ds + whole, SHORT_KEYS, dout + r * D, D, x->v_turned + whole * dh, turned, v.L, more, dh, false);
+        kernels->softmax_block(s, SHORT_KEYS, max + r, sum + r, factor + r, j->scale, v.L, keys, wide, j->causal ? P + 1 : keys);
+        kernels->softmax_backward(s, ds, SHORT_KEYS, sum + r, dot + r, j->scale, v.L, wide);
     }
     if (P > 0) {
         float *dbefore = before_gradient(j, &all);
-        kernels->product(dq, ld, x->ds, BACK_KEYS, x->k_rows, stride, rows, columns, P, false);
+        kernels->product(dq, ld, x->ds, SHORT_KEYS, x->k_rows, stride, rows, columns, P, false);
         turned_product(j, x, dbefore, x->ds, x->q_rows, P, rows, true);
         turned_product(j, x, dbefore + D, x->s, x->dout_rows, P, rows, true);
     }
     for (int64_t b = b0; b < b1; b++) {
         attention_view v = attention_view_of(j, b, h);
-        int64_t r = j->start[b] - first, own = r * BACK_KEYS + P;
+        int64_t r = j->start[b] - first, own = r * SHORT_KEYS + P;
         pack_rows(x->k_rows, stride, P, v.k, ld, v.L, dh);
-        kernels->product(dq + r * ld, ld, x->ds + own, BACK_KEYS, x->k_rows + P * PANEL, stride, v.L, columns, v.L, P > 0);
+        kernels->product(dq + r * ld, ld, x->ds + own, SHORT_KEYS, x->k_rows + P * PANEL, stride, v.L, columns, v.L, P > 0);
         turned_product(j, x, dq + r * ld + D, x->ds + own, x->q_rows + r * PANEL, v.L, v.L, false);
         turned_product(j, x, dq + r * ld + 2 * D, x->s + own, x->dout_rows + r * PANEL, v.L, v.L, false);
     }
@@ -387,11 +421,11 @@ static void backward_short(const attention_job *j, const backward_block *x, int6
 static void backward_family(const attention_job *j, float *scratch, int64_t b, int64_t end, int64_t group, int64_t h)
 {
     backward_block x = {.s = scratch};
-    int64_t each = BACK_KEYS * j->dh;
+    int64_t each = SHORT_KEYS * j->dh;
     bool packed = false;
-    x.ds = x.s + SHORT_QUERIES * BACK_KEYS;
-    x.turned = x.ds + SHORT_QUERIES * BACK_KEYS;
-    x.k_turned = x.turned + SHORT_QUERIES * BACK_KEYS;
+    x.ds = x.s + SHORT_QUERIES * SHORT_KEYS;
+    x.turned = x.ds + SHORT_QUERIES * SHORT_KEYS;
+    x.k_turned = x.turned + SHORT_QUERIES * SHORT_KEYS;
     x.v_turned = x.k_turned + each;
     x.k_rows = x.v_turned + each;
     x.q_rows = x.k_rows + each;
@@ -414,12 +448,12 @@ static void backward_family(const attention_job *j, float *scratch, int64_t b, i
                 break;
         }
         if (!packed) {
-            clear_columns(x.k_turned, j->dh * PANEL, v.P, BACK_KEYS, j->dh);
-            clear_columns(x.v_turned, j->dh * PANEL, v.P, BACK_KEYS, j->dh);
+            clear_columns(x.k_turned, j->dh * PANEL, v.P, SHORT_KEYS, j->dh);
+            clear_columns(x.v_turned, j->dh * PANEL, v.P, SHORT_KEYS, j->dh);
             if (v.P > 0) {
                 pack_columns(j->kernels, x.k_turned, j->dh * PANEL, 0, v.before, 3 * j->D, v.P, j->dh);
                 pack_columns(j->kernels, x.v_turned, j->dh * PANEL, 0, v.before + j->D, 3 * j->D, v.P, j->dh);
-                pack_rows(x.k_rows, BACK_KEYS * PANEL, 0, v.before, 3 * j->D, v.P, j->dh);
+                pack_rows(x.k_rows, SHORT_KEYS * PANEL, 0, v.before, 3 * j->D, v.P, j->dh);
             }
             packed = true;
         }

@@ -53,10 +53,14 @@ typedef struct ammpli_cpu_kernels {
      * factor[r] = exp(max[r] - m), max[r] = m, s = exp(scale s - m), sum[r] = sum[r] factor[r] + their sum. */
     void (*softmax_block)(float *s, int64_t lds, float *max, float *sum, float *factor, float scale, int64_t rows,
                           int64_t keys, int64_t wide, int64_t seen);
-    /* p = exp(scale s - max[r]) / sum[r] in the place of s (max NULL: s holds the exponentials already), and
-     * p (d - dot[r]) scale in the place of d. */
-    void (*softmax_backward)(float *s, float *d, int64_t lds, const float *max, const float *sum, const float *dot,
-                             float scale, int64_t rows, int64_t keys, int64_t wide, int64_t seen);
+    /* Of exponentials s: p = s / sum[r] in their place, and p (d - dot[r]) scale in the place of d. */
+    void (*softmax_backward)(float *s, float *d, int64_t lds, const float *sum, const float *dot, float scale, int64_t rows,
+                             int64_t wide);
+    /* The same of blocks that lie on their side, with a row for a key and 16 panels of queries: softmax_block, and its backward, where
+     * max NULL says that s holds the exponentials already, and else p = exp(scale s - max[r]) / sum[r]. */
+    void (*softmax_columns)(float *s, int64_t lds, float *max, float *sum, float scale, int64_t keys, int64_t panels, int64_t seen);
+    void (*softmax_columns_backward)(float *s, float *d, int64_t lds, const float *max, const float *sum, const float *dot,
+                                     float scale, int64_t keys, int64_t panels, int64_t seen);
     void (*exp)(float *y, const float *x, int64_t n);
 } ammpli_cpu_kernels;
 
