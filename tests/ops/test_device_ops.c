@@ -6,34 +6,24 @@
  * reference loops, and a second time must give the same bits.  The emulated device runs each case under several seeds, that
  * is in other orders of threads, streams and copies: the same bits, too.  Then what happens when calls of CUDA fail.
  */
-#include "ops.h"
-
 #include <dirent.h>
 #include <dlfcn.h>
 #include <stdio.h>
 
 #include "cpu/kernels.h"
-#include "cuda_emu/control.h"
+#include "device.h"
 
 static const op_case cases[] = {TEST_OPS(OP_CASE)};
-enum { CASES = sizeof cases / sizeof *cases, SEEDS = 3 };
+enum { CASES = sizeof cases / sizeof *cases };
 static_assert(CASES == AMMPL_OPS_COUNT, "an op without a case");
 
 static const char *plugin = TEST_PLUGIN;
 static char **wanted; /* cases, ended by NULL; NULL: all */
-static cuda_emu_configure_fn configure; /* NULL: a real device */
-static cuda_emu_fail_fn fail_at;
-static cuda_emu_counted_fn counted;
-static const size_t GIB = 1 << 30;
+cuda_emu_configure_fn configure;
+cuda_emu_fail_fn fail_at;
+cuda_emu_counted_fn counted;
 
-typedef struct device {
-    ammpl_context *ctx;
-    const ammpl_backend *backend;
-    ammpl_stream *stream;
-    unsigned long long before; /* bytes */
-} device;
-
-static device open_device(void)
+device open_device(void)
 {
     device d = {.ctx = test_context()};
     ck_ok(ammpli_context_set_threads(d.ctx, 1)); /* what the threads hold would come and go */
@@ -44,7 +34,7 @@ static device open_device(void)
     return d;
 }
 
-static void close_device(device *d)
+void close_device(device *d)
 {
     d->backend->stream_destroy(d->stream);
     ck_assert_uint_eq(atomic_load(&d->ctx->memory_now), d->before);
@@ -522,6 +512,8 @@ int main(int argc, char **argv)
         tcase_add_test(all, out_of_device_memory);
     if (is_wanted("two_streams"))
         tcase_add_test(all, two_streams);
+    if (is_wanted("repeated_steps"))
+        add_repeated_steps(all);
     if (is_wanted("precision")) {
         tcase_add_loop_test(all, precision, 0, sizeof precisions / sizeof *precisions);
         tcase_add_loop_test(all, attention_precision, 0, sizeof precisions / sizeof *precisions);
