@@ -94,6 +94,7 @@ static void drop_graph(segment *g)
     if (g->exec)
         (void)cudaGraphExecDestroy(g->exec);
     g->exec = NULL;
+    (void)cudaGetLastError(); /* or the next launch takes it for its own */
 }
 
 static void forget_segment(ammpl_stream *s, segment **at)

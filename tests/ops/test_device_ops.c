@@ -192,6 +192,77 @@ START_TEST(calls_fail)
 }
 END_TEST
 
+/* Attention of pictures, which is products, forward and backward: dqkv is what comes of it. */
+enum { PICTURES = 2, TOKENS = 33, HEAD = 4, DQKV = PICTURES * TOKENS * 3 * HEAD };
+
+static ammpl_status attention_of_pictures(device *d, ammpl_stream *s, float dqkv[DQKV])
+{
+    const ammpl_ops *ops = d->backend->ops;
+    void *qkv = NULL, *out = NULL, *gradient = NULL, *start = NULL;
+    float in[DQKV];
+    const int32_t bounds[PICTURES + 1] = {0, TOKENS, PICTURES * TOKENS};
+    const int64_t T = PICTURES * TOKENS;
+    ammpl_status status;
+    for (int i = 0; i < DQKV; i++)
+        in[i] = (float)(i * 5 % 11) / 4 - 1;
+    TRY_GOTO(done, ops->alloc(s, sizeof in, &qkv));
+    TRY_GOTO(done, ops->alloc(s, sizeof in, &gradient));
+    TRY_GOTO(done, ops->alloc(s, sizeof in / 3, &out));
+    TRY_GOTO(done, ops->alloc(s, sizeof bounds, &start));
+    TRY_GOTO(done, ops->upload(s, qkv, in, sizeof in));
+    TRY_GOTO(done, ops->upload(s, start, bounds, sizeof bounds));
+    TRY_GOTO(done, ops->attention_forward(s, out, qkv, start, PICTURES, TOKENS, T, HEAD, 1, 0, NULL, NULL, 0));
+    TRY_GOTO(done, ops->attention_backward(s, gradient, out, out, qkv, start, PICTURES, TOKENS, T, HEAD, 1, 0, NULL, NULL, NULL, 0));
+    status = ops->download(s, dqkv, gradient, sizeof in);
+done:
+    ops->release(s, qkv);
+    ops->release(s, gradient);
+    ops->release(s, out);
+    ops->release(s, start);
+    return status;
+}
+
+/* Each call in turn fails: the sentence names it, and the same stream gives the right numbers afterwards. */
+START_TEST(attention_fails)
+{
+    static const char *const names[] = {"cublasCreate", "cublasGemmBatchedEx_64", "cudaMallocFromPoolAsync", "launch of attention_pointers_kernel",
+                                        "launch of attention_softmax_kernel", "launch of attention_softmax_backward_kernel"};
+    enum { NAMES = sizeof names / sizeof *names, CALLS = 200 };
+    bool seen[NAMES] = {false};
+    float want[DQKV], got[DQKV];
+    device d = open_device();
+    int failed = 0, last = 0;
+    ck_ok(attention_of_pictures(&d, d.stream, want));
+    for (int k = 0; k < CALLS; k++) {
+        ammpl_stream *s;
+        ck_ok(d.backend->stream_create(&d.ctx->host, 0, AMMPL_PRECISION_F32, &s));
+        ammpli_clear_error();
+        fail_at(k, errors[_i].error, 0);
+        ammpl_status status = attention_of_pictures(&d, s, got);
+        fail_at(-1, 0, 0);
+        const char *text = ammpli_error_text();
+        if (status == AMMPL_OK)
+            ck_assert_msg(memcmp(got, want, sizeof got) == 0, "call %d fails unseen", k);
+        for (int i = 0; status < 0 && i < NAMES; i++)
+            seen[i] = seen[i] || strncmp(text, names[i], strlen(names[i])) == 0;
+        bool full = strstr(text, "CUBLAS_STATUS_ALLOC_FAILED") != NULL; /* all that cublasCreate says */
+        ck_assert_msg(status == AMMPL_OK || status == (full ? AMMPL_E_DEVICE_MEMORY : errors[_i].status), "call %d: status %d: %s", k, status, text);
+        failed += status < 0;
+        last = status < 0 ? k : last;
+        ammpli_clear_error();
+        ck_ok(attention_of_pictures(&d, s, got));
+        ck_assert_msg(memcmp(got, want, sizeof got) == 0, "other numbers after call %d failed", k);
+        d.backend->stream_destroy(s);
+    }
+    for (int i = 0; i < NAMES; i++) /* where memory is all that is missing, it is asked for again */
+        ck_assert_msg(seen[i] || (errors[_i].status == AMMPL_E_DEVICE_MEMORY && strcmp(names[i], "cudaMallocFromPoolAsync") == 0),
+                      "no sentence begins with %s", names[i]);
+    ck_assert_msg(last < CALLS - 1, "there are more calls than %d", CALLS);
+    printf("# error %d: %d of %d calls made attention fail\n", errors[_i].error, failed, last + 1);
+    close_device(&d);
+}
+END_TEST
+
 /* A device that is full: a smaller request works, and what was there is as it was. */
 START_TEST(out_of_device_memory)
 {
@@ -523,6 +594,7 @@ int main(int argc, char **argv)
         tcase_add_test(all, long_uploads);
     if (configure && !wanted) {
         tcase_add_loop_test(all, calls_fail, 0, sizeof errors / sizeof *errors);
+        tcase_add_loop_test(all, attention_fails, 0, sizeof errors / sizeof *errors);
         tcase_add_loop_test(all, no_device, 0, 2);
     }
     suite_add_tcase(suite, all);

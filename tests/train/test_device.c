@@ -11,7 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clip/tower.h"
 #include "cuda_emu/control.h"
+#include "io/derived_model.h"
 
 enum { STEPS = 12, BATCH = 3, TEXTS = 3 };
 static cuda_emu_configure_fn configure; /* NULL: a real device */
@@ -146,6 +148,63 @@ START_TEST(training)
     printf("# %s, %s: losses off by %.2g\n", method, precisions[kind].name, worst);
     close_learner(&device);
     close_learner(&cpu);
+}
+END_TEST
+
+/* ---- pictures of many patches ---- */
+
+/* Features of three pictures of 50 tokens, two heads of 64, and the gradient of their patches. */
+enum { LONG_GRID = 7, LONG_PATCH = 3, LONG_WIDTH = 128, LONG_LAYERS = 3, LONG_JOINT = 33, LONG_SIDE = LONG_GRID * LONG_PATCH };
+static const int64_t LONG_PATCHES = BATCH * LONG_GRID * LONG_GRID * LONG_WIDTH;
+
+static uint64_t long_pass(bool device, float *feature /*[BATCH,LONG_JOINT]*/, float *gradient /*[LONG_PATCHES]*/)
+{
+    ammpl_context *ctx = test_context();
+    const model_sizes sizes = {.text_width = 64, .text_layers = 1, .length = 77, .image_width = LONG_WIDTH, .image_layers = LONG_LAYERS,
+                               .patch = LONG_PATCH, .grid = LONG_GRID, .joint = LONG_JOINT, .device = device ? test_device(ctx) : NULL};
+    ammpl_model *m = sized_model(ctx, &sizes);
+    ammpli_engine e;
+    ammpli_image_run run;
+    float host[BATCH * 3 * LONG_SIDE * LONG_SIDE], cotangent[BATCH * LONG_JOINT], *x, *token, *out, *dout, *dtoken;
+    for (size_t i = 0; i < sizeof host / sizeof *host; i++)
+        host[i] = (float)nano_normal(7, (uint32_t)i);
+    for (size_t i = 0; i < sizeof cotangent / sizeof *cotangent; i++)
+        cotangent[i] = (float)nano_normal(8, (uint32_t)i);
+    uint64_t before = counted ? counted()->products : 0;
+    ck_ok(ammpli_engine_open(&e, m));
+    ck_ok(ammpli_take_copy(&e, host, sizeof host / sizeof *host, &x));
+    ck_ok(ammpli_take_copy(&e, cotangent, BATCH * LONG_JOINT, &dout));
+    ck_ok(ammpli_take_floats(&e, LONG_PATCHES, &token));
+    ck_ok(ammpli_take_floats(&e, LONG_PATCHES, &dtoken));
+    ck_ok(ammpli_take_floats(&e, BATCH * LONG_JOINT, &out));
+    ck_ok(ammpli_patch_embed(&e, x, BATCH, token));
+    ck_ok(ammpli_image_forward(&e, &run, token, BATCH, NULL, true, out));
+    ck_ok(ammpli_image_backward(&e, &run, dout, dtoken, NULL, NULL));
+    ck_ok(e.ops->download(e.stream, feature, out, BATCH * LONG_JOINT * sizeof *feature));
+    ck_ok(e.ops->download(e.stream, gradient, dtoken, (size_t)LONG_PATCHES * sizeof *gradient));
+    ammpli_engine_close(&e);
+    ammpl_model_destroy(m);
+    ammpl_context_destroy(ctx);
+    return counted ? counted()->products - before : 0;
+}
+
+/* Attention by products over all heads (attention_equal.cu) is for pictures larger than nano's: a tower of such, beside the CPU's. */
+START_TEST(many_patches)
+{
+    float want[BATCH * LONG_JOINT], got[BATCH * LONG_JOINT];
+    float *want_gradient = malloc((size_t)LONG_PATCHES * sizeof *want_gradient), *gradient = malloc((size_t)LONG_PATCHES * sizeof *gradient);
+    if (configure)
+        configure((uint64_t)_i, (size_t)1 << 30, 1);
+    long_pass(false, want, want_gradient);
+    uint64_t products = long_pass(true, got, gradient);
+    double off[2] = {test_difference(got, want, BATCH * LONG_JOINT, 1e-30), test_difference(gradient, want_gradient, LONG_PATCHES, 1e-30)};
+    printf("# %d pictures of %d tokens: features off by %.2g, gradients by %.2g; %d products\n", BATCH, LONG_GRID * LONG_GRID + 1, off[0], off[1],
+           (int)products);
+    ck_assert_msg(off[0] <= 1e-5 && off[1] <= 1e-4, "features off by %.3g, gradients by %.3g", off[0], off[1]);
+    /* Of a block's linear layers 4 each way; of its attention at least 2 and 5. */
+    ck_assert_msg(!counted || products >= LONG_LAYERS * (8 + 7), "%d products: attention made none", (int)products);
+    free(want_gradient);
+    free(gradient);
 }
 END_TEST
 
@@ -397,6 +456,7 @@ int main(void)
     int kinds = sizeof precisions / sizeof *precisions;
     tcase_add_loop_test(c, features, 0, kinds);
     tcase_add_loop_test(c, training, 0, kinds * METHODS);
+    tcase_add_loop_test(c, many_patches, 0, configure ? 3 : 1);
     tcase_add_loop_test(c, the_cpu_rounds_nothing, 0, 2);
     if (configure) {
         tcase_add_loop_test(c, steady, 0, 2 * METHODS);
