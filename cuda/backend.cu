@@ -4,40 +4,9 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <tuple>
 #include <type_traits>
 
 /* ---- the table ---- */
-
-static void put(char **to, const void *value, size_t n)
-{
-    memcpy(*to, value, n);
-    *to += n;
-}
-
-static void take(const char **from, void *value, size_t n)
-{
-    memcpy(value, *from, n);
-    *from += n;
-}
-
-/* An op whose calls are written down (graph.cu): its arguments as bytes, and back. */
-template <auto OP> struct queued;
-template <class... A, int32_t (*OP)(ammpl_stream *, A...)> struct queued<OP> {
-    enum : size_t { BYTES = ((sizeof(A) + ...) + 7) / 8 * 8 };
-    static int32_t run(ammpl_stream *s, const char *args)
-    {
-        std::tuple<A...> t;
-        std::apply([&](A &...a) { (take(&args, &a, sizeof a), ...); }, t);
-        return std::apply([s](A... a) { return OP(s, a...); }, t);
-    }
-    static int32_t call(ammpl_stream *s, A... a)
-    {
-        char args[BYTES] = {}, *to = args;
-        (put(&to, &a, sizeof a), ...);
-        return graph_call(s, run, args, BYTES);
-    }
-};
 
 /* An op before which all that was held back is queued. */
 template <auto OP> struct at_once;
@@ -57,11 +26,14 @@ static constexpr ammpl_ops make_table(void)
     t.struct_size = sizeof(ammpl_ops);
 #define QUEUED(op) t.op = queued<ammpl_cuda_##op>::call;
 #define AT_ONCE(op) t.op = at_once<ammpl_cuda_##op>::call;
+#define IN_PARTS(op) t.op = ammpl_cuda_##op;
     CUDA_QUEUED(QUEUED)
     CUDA_AT_ONCE(AT_ONCE)
+    CUDA_IN_PARTS(IN_PARTS)
     t.upload = graph_upload;
 #undef QUEUED
 #undef AT_ONCE
+#undef IN_PARTS
     return t;
 }
 static constexpr ammpl_ops table = make_table();

@@ -12,6 +12,8 @@
 
 #include <cublas_v2.h>
 #include <cuda_runtime.h>
+#include <string.h>
+#include <tuple>
 
 #include <ammpl/ammpl_backend.h>
 
@@ -36,11 +38,13 @@ enum {
     type *name = static_cast<type *>(cuda_emu_shared(&name##_key, (count) * sizeof(type)))
 #define UNROLL
 enum { SCORE_BYTES = 40 << 10 }; /* so that tests see attention in several parts */
+enum { GRAPH_PINNED = 1 << 20 }; /* and uploads that find no room */
 #else
 #define START_KERNEL(kernel, grid, block, shared, queue, ...) kernel<<<grid, block, shared, queue>>>(__VA_ARGS__)
 #define SHARED(type, name, count) __shared__ type name[count]
 #define UNROLL _Pragma("unroll")
 enum { SCORE_BYTES = 32 << 20 }; /* of attention's scores at a time: they stay in the L2 */
+enum { GRAPH_PINNED = 64 << 20 }; /* of pinned memory for the graphs of a stream, at most: three batches of 32 pictures */
 #endif
 
 /* ---- the stream ---- */
@@ -83,6 +87,7 @@ struct ammpl_stream {
     float *scratch; /* of one op: see take_scratch */
     size_t scratch_bytes;
     struct graphs *graphs; /* NULL until the first call */
+    void *numbers; /* [NUMBERS_BYTES] of the device; NULL until graph_numbers */
 };
 
 /* A frozen [N, K] as the file stores it: [N, K], or [K, N] when transposed. */
@@ -181,14 +186,47 @@ typedef int32_t (*queued_run)(ammpl_stream *s, const char *args);
 /* An op with its arguments one after the other (bytes: a multiple of 8): done, or held back as part of a graph. */
 int32_t graph_call(ammpl_stream *s, queued_run run, const char *args, size_t bytes);
 int32_t graph_upload(ammpl_stream *s, void *dst, const void *src_host, size_t bytes);
+/* Puts an op's arguments that change from step to step where its kernel, queued next, finds them: into s->numbers, by an upload. */
+enum { NUMBERS_BYTES = 64 };
+int32_t graph_numbers(ammpl_stream *s, const void *numbers, size_t bytes);
 int32_t graph_boundary(ammpl_stream *s); /* what was held back is queued */
 void graph_forget(ammpl_stream *s);      /* memory that ops hold between calls has moved */
 void graph_close(ammpl_stream *s);
 
+static inline void put_argument(char **to, const void *value, size_t n)
+{
+    memcpy(*to, value, n);
+    *to += n;
+}
+
+static inline void take_argument(const char **from, void *value, size_t n)
+{
+    memcpy(value, *from, n);
+    *from += n;
+}
+
+/* A function of a stream whose calls are written down: its arguments as bytes, and back. */
+template <auto OP> struct queued;
+template <class... A, int32_t (*OP)(ammpl_stream *, A...)> struct queued<OP> {
+    enum : size_t { BYTES = ((sizeof(A) + ...) + 7) / 8 * 8 };
+    static int32_t run(ammpl_stream *s, const char *args)
+    {
+        std::tuple<A...> t;
+        std::apply([&](A &...a) { (take_argument(&args, &a, sizeof a), ...); }, t);
+        return std::apply([s](A... a) { return OP(s, a...); }, t);
+    }
+    static int32_t call(ammpl_stream *s, A... a)
+    {
+        char args[BYTES] = {}, *to = args;
+        (put_argument(&to, &a, sizeof a), ...);
+        return graph_call(s, run, args, BYTES);
+    }
+};
+
 /* ---- every op ---- */
 
-/* Those that may become part of a graph, and those that end what comes before: the host waits in them, memory comes or goes, or an
- * argument counts steps. */
+/* Those that may become part of a graph; those that may in two parts, numbers that change from step to step and a kernel that reads
+ * them; and those that end what comes before: the host waits in them, or memory comes or goes. */
 #define CUDA_QUEUED(X) \
     X(copy) X(zero) X(linear_forward) X(linear_backward) X(gemm) \
     X(layernorm_forward) X(layernorm_backward) X(layernorm_weight_backward) X(softmax_forward) X(softmax_backward) \
@@ -196,10 +234,10 @@ void graph_close(ammpl_stream *s);
     X(rows_copy) X(rows_add) X(embed) X(scale) X(add) \
     X(l2norm_forward) X(l2norm_backward) X(dot_forward) X(dot_backward) X(cross_entropy_forward) X(cross_entropy_backward) \
     X(patches_forward) X(patches_backward) X(mask_mix_forward) X(mask_mix_backward) \
-    X(sgd) X(finite_check)
-#define CUDA_AT_ONCE(X) \
-    X(alloc) X(release) X(download) X(sync) X(elapsed) X(weight_create) X(weight_destroy) X(mask_draw) X(adamw)
-#define CUDA_OPS(X) CUDA_QUEUED(X) CUDA_AT_ONCE(X) X(upload)
+    X(finite_check)
+#define CUDA_IN_PARTS(X) X(mask_draw) X(sgd) X(adamw)
+#define CUDA_AT_ONCE(X) X(alloc) X(release) X(download) X(sync) X(elapsed) X(weight_create) X(weight_destroy)
+#define CUDA_OPS(X) CUDA_QUEUED(X) CUDA_IN_PARTS(X) CUDA_AT_ONCE(X) X(upload)
 
 /* Declares each op with the type of its slot, so that no definition can disagree with the table. */
 template <class F> struct slot_type;

@@ -5,8 +5,9 @@
  * compared; at the segment's end all of them start together, as a graph that was captured the first time this happened.  Where calls
  * begin to differ, those that were held back are done as written down, and the rest as it comes: a graph is never a guess.
  *
- * What changes from step to step without changing the calls are the bytes of small uploads: they go through pinned memory of the
- * segment, from which the graph copies.  Large uploads, and ops whose arguments count steps, are done at once and end the segment.
+ * What changes from step to step without changing the calls are the bytes of uploads: they go through pinned memory of the segment,
+ * from which the graph copies.  Pixels and labels are such, and so are arguments that change (graph_numbers): steps that are counted,
+ * learning rates.  An upload for which GRAPH_PINNED bytes do not suffice is done at once and ends the segment.
  */
 #include "common.cuh"
 
@@ -42,7 +43,7 @@ struct graphs {
     size_t position, data; /* in matching's log; bytes in its pinned memory so far */
     call_log log;    /* of what is done as it comes */
     bool broken;     /* that is no segment */
-    bool off;        /* a capture failed: never again */
+    bool off;        /* pinned memory or a capture was refused: never again */
     uint64_t clock;
 };
 
@@ -93,6 +94,7 @@ static void drop_graph(segment *g)
     if (g->exec)
         (void)cudaGraphExecDestroy(g->exec);
     g->exec = NULL;
+    (void)cudaGetLastError(); /* or the next launch takes it for its own */
 }
 
 static void forget_segment(ammpl_stream *s, segment **at)
@@ -171,14 +173,20 @@ static int32_t do_calls(ammpl_stream *s, const segment *m, size_t end)
     return AMMPL_OK;
 }
 
+static segment *stop_matching(graphs *g)
+{
+    segment *m = g->matching;
+    g->matching = NULL;
+    g->position = g->data = 0;
+    return m;
+}
+
 /* Calls differ from now on: what was held back is done, and begins the log of what comes. */
 static int32_t give_up_matching(ammpl_stream *s)
 {
     graphs *g = s->graphs;
-    segment *m = g->matching;
     size_t end = g->position;
-    g->matching = NULL;
-    g->position = 0;
+    segment *m = stop_matching(g);
     log_clear(&g->log);
     for (size_t at = 0; at < end && !g->broken; at += sizeof(call_head) + ((const call_head *)(m->log.at + at))->bytes)
         g->broken = !log_add(s, &g->log, (const call_head *)(m->log.at + at), m->log.at + at + sizeof(call_head));
@@ -233,9 +241,13 @@ static graphs *open_graphs(ammpl_stream *s)
     return s->graphs;
 }
 
-/* A kept segment that goes on with this call where the one before (NULL: none yet) does not. */
-static segment *find_other(const graphs *g, const call_head *head, const char *args)
+/* The segment that goes on with this call: the one before where it does, else another that was like it so far; NULL: none. */
+static segment *find_next(const graphs *g, const call_head *head, const char *args)
 {
+    if (!g->matching && (g->log.used > 0 || g->broken || g->off))
+        return NULL;
+    if (g->matching && same_call(&g->matching->log, g->position, head, args))
+        return g->matching;
     for (int i = 0; i < SEGMENTS_KEPT; i++) {
         segment *k = g->kept[i];
         if (k && k != g->matching && same_call(&k->log, g->position, head, args) &&
@@ -261,18 +273,14 @@ static int32_t change_to(ammpl_stream *s, segment *k)
 static int32_t match(ammpl_stream *s, const call_head *head, const char *args, const void *data, bool *held)
 {
     graphs *g = s->graphs;
+    segment *next = find_next(g, head, args);
     *held = false;
-    bool begins = !g->matching && g->log.used == 0 && !g->broken && !g->off;
-    if (!begins && !g->matching)
-        return AMMPL_OK;
-    if (begins)
-        g->position = g->data = 0;
-    if (begins || !same_call(&g->matching->log, g->position, head, args)) {
-        segment *k = find_other(g, head, args);
-        if (!k)
-            return begins ? AMMPL_OK : give_up_matching(s);
-        TRY(change_to(s, k));
+    if (next && next != g->matching && change_to(s, next) < 0) { /* as it can be done without, this is no failure */
+        g->off = true;
+        next = NULL;
     }
+    if (!next)
+        return g->matching ? give_up_matching(s) : AMMPL_OK;
     if (data)
         memcpy(g->matching->pinned + g->data, data, head->data);
     g->data += head->data;
@@ -303,11 +311,21 @@ int32_t graph_call(ammpl_stream *s, queued_run run, const char *args, size_t byt
     return status;
 }
 
+/* May a segment that does not exist yet hold so many bytes more? */
+static bool has_room(const graphs *g, size_t bytes)
+{
+    size_t taken = g->matching ? g->data : g->log.data;
+    for (int i = 0; i < SEGMENTS_KEPT; i++)
+        taken += g->kept[i] ? g->kept[i]->log.data : 0;
+    return bytes <= GRAPH_PINNED && taken <= GRAPH_PINNED - bytes;
+}
+
 int32_t graph_upload(ammpl_stream *s, void *dst, const void *src_host, size_t bytes)
 {
     call_head head = {NULL, sizeof dst, 0, bytes};
     bool held;
-    if (bytes == 0 || bytes > SEGMENT_BYTES / 4 || !dst || !src_host || !open_graphs(s)) {
+    bool possible = bytes > 0 && dst && src_host && open_graphs(s);
+    if (!possible || (!find_next(s->graphs, &head, (const char *)&dst) && !has_room(s->graphs, bytes))) {
         TRY(graph_boundary(s));
         return ammpl_cuda_upload(s, dst, src_host, bytes);
     }
@@ -319,17 +337,20 @@ int32_t graph_upload(ammpl_stream *s, void *dst, const void *src_host, size_t by
     return status;
 }
 
+int32_t graph_numbers(ammpl_stream *s, const void *numbers, size_t bytes)
+{
+    if (!s->numbers)
+        TRY(ammpl_cuda_alloc(s, NUMBERS_BYTES, &s->numbers));
+    return graph_upload(s, s->numbers, numbers, bytes);
+}
+
 int32_t graph_boundary(ammpl_stream *s)
 {
     graphs *g = s->graphs;
     if (!g)
         return AMMPL_OK;
-    if (g->matching && g->position == g->matching->log.used) {
-        segment *m = g->matching;
-        g->matching = NULL;
-        g->position = 0;
-        return start_segment(s, m);
-    }
+    if (g->matching && g->position == g->matching->log.used)
+        return start_segment(s, stop_matching(g));
     int32_t status = g->matching ? give_up_matching(s) : AMMPL_OK;
     keep_log(s);
     return status;

@@ -17,9 +17,17 @@ __device__ __forceinline__ float philox_uniform(uint64_t seed, uint32_t x0, uint
     return (float)(x0 >> 8) * 5.9604644775390625e-8f;
 }
 
+/* What a draw has of its own from step to step. */
+struct draw_numbers {
+    uint64_t seed;
+    uint32_t step;
+};
+
 static __global__ void mask_draw_kernel(float *m, const float *prob, const int32_t *pi, const uint32_t *hash, const uint32_t *id,
-                                   uint64_t seed, uint32_t purpose, uint32_t step, int32_t mode, int64_t n, int64_t P)
+                                        const draw_numbers *of, uint32_t purpose, int32_t mode, int64_t n, int64_t P)
 {
+    uint64_t seed = of->seed;
+    uint32_t step = of->step;
     for (int64_t e = first_row(); e < n; e += row_step()) {
         uint32_t c1 = hash ? hash[e] : 0, c2 = id ? id[e] : 0;
         for (int64_t p = lane_index(); p < P; p += WARP) {
@@ -34,14 +42,23 @@ static __global__ void mask_draw_kernel(float *m, const float *prob, const int32
     }
 }
 
+static int32_t draw_masks(ammpl_stream *s, float *m, const float *prob, const int32_t *pi, const uint32_t *hash, const uint32_t *id,
+                          uint32_t purpose, int32_t mode, int64_t n, int64_t P)
+{
+    LAUNCH(s, mask_draw_kernel, row_blocks(n), THREADS, m, prob, pi, hash, id, (const draw_numbers *)s->numbers, purpose, mode, n, P);
+    return AMMPL_OK;
+}
+
 int32_t ammpl_cuda_mask_draw(ammpl_stream *s, float *m, const float *prob, const int32_t *pi, const uint32_t *hash, const uint32_t *id,
                              uint64_t seed, uint32_t purpose, uint32_t step, int32_t mode, int64_t n, int64_t P)
 {
     REQUIRE(s, n >= 0 && P >= 0 && (n * P == 0 || (m && prob && pi)), "mask_draw: a negative size, or m, prob or pi is NULL");
     REQUIRE(s, mode >= AMMPL_MASK_SAMPLE && mode <= AMMPL_MASK_THRESHOLD, "mask_draw: mode is none of AMMPL_MASK_*");
-    if (n * P > 0)
-        LAUNCH(s, mask_draw_kernel, row_blocks(n), THREADS, m, prob, pi, hash, id, seed, purpose, step, mode, n, P);
-    return AMMPL_OK;
+    if (n * P == 0)
+        return AMMPL_OK;
+    draw_numbers numbers = {seed, step};
+    TRY(graph_numbers(s, &numbers, sizeof numbers));
+    return queued<draw_masks>::call(s, m, prob, pi, hash, id, purpose, mode, n, P);
 }
 
 /* ---- mixing: rows are tokens, e*P + p, a warp each ---- */

@@ -40,7 +40,8 @@ void ammpl_cuda_release(ammpl_stream *s, void *ptr)
     if (!ptr || !b)
         return;
     device_guard guard(s->device);
-    (void)cudaFreeAsync(ptr, s->queue);
+    if (cudaFreeAsync(ptr, s->queue) != cudaSuccess)
+        (void)cudaGetLastError(); /* or the next launch takes it for its own */
     *at = b->next;
     s->host->count(s->host->user, -(int64_t)b->bytes);
     s->host->release(s->host->user, b);

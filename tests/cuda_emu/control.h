@@ -11,7 +11,7 @@ extern "C" {
 
 typedef struct cuda_emu_counts {
     uint64_t kernels, launches, threads, products, copies, accesses; /* kernels: different ones */
-    uint64_t graphs; /* launched */
+    uint64_t graphs, alone; /* launched; kernels, products and copies outside of them */
     uint64_t downloads, waits, allocations; /* copies to the host; times the host waited; blocks asked for or given back */
     uint64_t names[256];                                             /* hashes of theirs */
 } cuda_emu_counts;
@@ -28,6 +28,9 @@ void cuda_emu_judge(int judge);
  * all that follow fail, too. */
 typedef void (*cuda_emu_fail_fn)(int64_t n, int error, int for_ever);
 void cuda_emu_fail(int64_t n, int error, int for_ever);
+/* From now on no stream can be captured (1), as with a driver that cannot: nothing becomes a graph. */
+typedef void (*cuda_emu_refuse_captures_fn)(int refuse);
+void cuda_emu_refuse_captures(int refuse);
 /* Counted since the plug-in was loaded, forked children included. */
 typedef const cuda_emu_counts *(*cuda_emu_counted_fn)(void);
 const cuda_emu_counts *cuda_emu_counted(void);

@@ -21,7 +21,7 @@ static std::recursive_mutex mutex;
 static cudaError_t last_error;
 static int64_t until_failure = -1;
 static int failure;
-static bool failure_stays;
+static bool failure_stays, captures_refused;
 static thread_local int current_device;
 
 static cuda_emu_counts *make_counts(void)
@@ -146,6 +146,11 @@ void cuda_emu_fail(int64_t n, int error, int for_ever)
     until_failure = n;
     failure = error;
     failure_stays = for_ever;
+}
+
+void cuda_emu_refuse_captures(int refuse)
+{
+    captures_refused = refuse != 0;
 }
 
 const cuda_emu_counts *cuda_emu_counted(void)
@@ -329,7 +334,7 @@ cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t from, cudaEven
 cudaError_t cudaStreamBeginCapture(cudaStream_t s, cudaStreamCaptureMode)
 {
     BEGIN();
-    if (s->capturing)
+    if (s->capturing || captures_refused)
         return c.fails(cudaErrorInvalidValue);
     s->capturing = new emu_graph();
     return cudaSuccess;
@@ -359,8 +364,10 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t s)
 {
     BEGIN();
     counts->graphs++;
-    for (const emu_graph::node &n : exec->nodes)
+    for (const emu_graph::node &n : exec->nodes) {
         enqueue(s, n.name.c_str(), n.run);
+        counts->alone--;
+    }
     return cudaSuccess;
 }
 

@@ -89,6 +89,7 @@ operation *enqueue(emu_stream *s, const char *name, std::function<void()> run)
         return &captured;
     }
     operation *o = new operation();
+    counts->alone += strncmp(name, "cudaEvent", 9) != 0 && strncmp(name, "cudaStream", 10) != 0;
     o->id = static_cast<uint32_t>(past.size());
     o->stream = s->number;
     o->place = ++s->length;

@@ -44,13 +44,13 @@ static void fill(edit_model *e, const char *name, int rank, const int64_t *shape
 }
 
 /* Loads and frees what was put together, with nano's vocabulary. */
-static ammpl_model *load(ammpl_context *ctx, edit_model *e)
+static ammpl_model *load(ammpl_context *ctx, const ammpl_device *device, edit_model *e)
 {
     size_t size, merges_size, n;
     unsigned char *bytes = edit_bytes(e, &size), *merges = edit_read(test_golden("nano/merges.txt"), &merges_size);
     unsigned char *vocab = edit_read(test_golden("nano/vocab.json"), &n);
     ammpl_model *m;
-    ck_ok(ammpli_model_load_memory(ctx, NULL, bytes, size, merges, merges_size, (char *)vocab, NULL, NULL, &m));
+    ck_ok(ammpli_model_load_memory(ctx, device, bytes, size, merges, merges_size, (char *)vocab, NULL, NULL, &m));
     edit_free(e);
     free(e);
     free(bytes);
@@ -71,7 +71,7 @@ ammpl_model *derived_model(ammpl_context *ctx, int text_layers, int image_layers
         fill(e, "visual.conv1.weight", 4, (int64_t[]){W, 3, patch, patch});
         fill(e, "visual.positional_embedding", 2, (int64_t[]){grid * grid + 1, W});
     }
-    ammpl_model *m = load(ctx, e);
+    ammpl_model *m = load(ctx, NULL, e);
     ck_assert_int_eq(m->text.layers, text_layers);
     ck_assert_int_eq(m->image.layers, image_layers);
     return m;
@@ -121,5 +121,5 @@ ammpl_model *sized_model(ammpl_context *ctx, const model_sizes *z)
         fill(e, tensors[t].name, tensors[t].rank, tensors[t].shape);
     fill_blocks(e, "", z->text_layers, z->text_width);
     fill_blocks(e, "visual.", z->image_layers, z->image_width);
-    return load(ctx, e);
+    return load(ctx, z->device, e);
 }

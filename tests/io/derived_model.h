@@ -11,6 +11,7 @@ ammpl_model *derived_model(ammpl_context *ctx, int text_layers, int image_layers
 
 typedef struct model_sizes {
     int64_t text_width, text_layers, length, image_width, image_layers, patch, grid, joint;
+    const ammpl_device *device; /* NULL: the CPU */
 } model_sizes;
 /* A CLIP of these sizes with nano's vocabulary, full of small numbers. */
 ammpl_model *sized_model(ammpl_context *ctx, const model_sizes *z);

@@ -6,34 +6,24 @@
  * reference loops, and a second time must give the same bits.  The emulated device runs each case under several seeds, that
  * is in other orders of threads, streams and copies: the same bits, too.  Then what happens when calls of CUDA fail.
  */
-#include "ops.h"
-
 #include <dirent.h>
 #include <dlfcn.h>
 #include <stdio.h>
 
 #include "cpu/kernels.h"
-#include "cuda_emu/control.h"
+#include "device.h"
 
 static const op_case cases[] = {TEST_OPS(OP_CASE)};
-enum { CASES = sizeof cases / sizeof *cases, SEEDS = 3 };
+enum { CASES = sizeof cases / sizeof *cases };
 static_assert(CASES == AMMPL_OPS_COUNT, "an op without a case");
 
 static const char *plugin = TEST_PLUGIN;
 static char **wanted; /* cases, ended by NULL; NULL: all */
-static cuda_emu_configure_fn configure; /* NULL: a real device */
-static cuda_emu_fail_fn fail_at;
-static cuda_emu_counted_fn counted;
-static const size_t GIB = 1 << 30;
+cuda_emu_configure_fn configure;
+cuda_emu_fail_fn fail_at;
+cuda_emu_counted_fn counted;
 
-typedef struct device {
-    ammpl_context *ctx;
-    const ammpl_backend *backend;
-    ammpl_stream *stream;
-    unsigned long long before; /* bytes */
-} device;
-
-static device open_device(void)
+device open_device(void)
 {
     device d = {.ctx = test_context()};
     ck_ok(ammpli_context_set_threads(d.ctx, 1)); /* what the threads hold would come and go */
@@ -44,7 +34,7 @@ static device open_device(void)
     return d;
 }
 
-static void close_device(device *d)
+void close_device(device *d)
 {
     d->backend->stream_destroy(d->stream);
     ck_assert_uint_eq(atomic_load(&d->ctx->memory_now), d->before);
@@ -198,6 +188,77 @@ START_TEST(calls_fail)
     }
     ck_assert_int_gt(failed, 20);
     printf("# error %d: %d of %d calls made an op fail\n", errors[_i].error, failed, calls + 1);
+    close_device(&d);
+}
+END_TEST
+
+/* Attention of pictures, which is products, forward and backward: dqkv is what comes of it. */
+enum { PICTURES = 2, TOKENS = 33, HEAD = 4, DQKV = PICTURES * TOKENS * 3 * HEAD };
+
+static ammpl_status attention_of_pictures(device *d, ammpl_stream *s, float dqkv[DQKV])
+{
+    const ammpl_ops *ops = d->backend->ops;
+    void *qkv = NULL, *out = NULL, *gradient = NULL, *start = NULL;
+    float in[DQKV];
+    const int32_t bounds[PICTURES + 1] = {0, TOKENS, PICTURES * TOKENS};
+    const int64_t T = PICTURES * TOKENS;
+    ammpl_status status;
+    for (int i = 0; i < DQKV; i++)
+        in[i] = (float)(i * 5 % 11) / 4 - 1;
+    TRY_GOTO(done, ops->alloc(s, sizeof in, &qkv));
+    TRY_GOTO(done, ops->alloc(s, sizeof in, &gradient));
+    TRY_GOTO(done, ops->alloc(s, sizeof in / 3, &out));
+    TRY_GOTO(done, ops->alloc(s, sizeof bounds, &start));
+    TRY_GOTO(done, ops->upload(s, qkv, in, sizeof in));
+    TRY_GOTO(done, ops->upload(s, start, bounds, sizeof bounds));
+    TRY_GOTO(done, ops->attention_forward(s, out, qkv, start, PICTURES, TOKENS, T, HEAD, 1, 0, NULL, NULL, 0));
+    TRY_GOTO(done, ops->attention_backward(s, gradient, out, out, qkv, start, PICTURES, TOKENS, T, HEAD, 1, 0, NULL, NULL, NULL, 0));
+    status = ops->download(s, dqkv, gradient, sizeof in);
+done:
+    ops->release(s, qkv);
+    ops->release(s, gradient);
+    ops->release(s, out);
+    ops->release(s, start);
+    return status;
+}
+
+/* Each call in turn fails: the sentence names it, and the same stream gives the right numbers afterwards. */
+START_TEST(attention_fails)
+{
+    static const char *const names[] = {"cublasCreate", "cublasGemmBatchedEx_64", "cudaMallocFromPoolAsync", "launch of attention_pointers_kernel",
+                                        "launch of attention_softmax_kernel", "launch of attention_softmax_backward_kernel"};
+    enum { NAMES = sizeof names / sizeof *names, CALLS = 200 };
+    bool seen[NAMES] = {false};
+    float want[DQKV], got[DQKV];
+    device d = open_device();
+    int failed = 0, last = 0;
+    ck_ok(attention_of_pictures(&d, d.stream, want));
+    for (int k = 0; k < CALLS; k++) {
+        ammpl_stream *s;
+        ck_ok(d.backend->stream_create(&d.ctx->host, 0, AMMPL_PRECISION_F32, &s));
+        ammpli_clear_error();
+        fail_at(k, errors[_i].error, 0);
+        ammpl_status status = attention_of_pictures(&d, s, got);
+        fail_at(-1, 0, 0);
+        const char *text = ammpli_error_text();
+        if (status == AMMPL_OK)
+            ck_assert_msg(memcmp(got, want, sizeof got) == 0, "call %d fails unseen", k);
+        for (int i = 0; status < 0 && i < NAMES; i++)
+            seen[i] = seen[i] || strncmp(text, names[i], strlen(names[i])) == 0;
+        bool full = strstr(text, "CUBLAS_STATUS_ALLOC_FAILED") != NULL; /* all that cublasCreate says */
+        ck_assert_msg(status == AMMPL_OK || status == (full ? AMMPL_E_DEVICE_MEMORY : errors[_i].status), "call %d: status %d: %s", k, status, text);
+        failed += status < 0;
+        last = status < 0 ? k : last;
+        ammpli_clear_error();
+        ck_ok(attention_of_pictures(&d, s, got));
+        ck_assert_msg(memcmp(got, want, sizeof got) == 0, "other numbers after call %d failed", k);
+        d.backend->stream_destroy(s);
+    }
+    for (int i = 0; i < NAMES; i++) /* where memory is all that is missing, it is asked for again */
+        ck_assert_msg(seen[i] || (errors[_i].status == AMMPL_E_DEVICE_MEMORY && strcmp(names[i], "cudaMallocFromPoolAsync") == 0),
+                      "no sentence begins with %s", names[i]);
+    ck_assert_msg(last < CALLS - 1, "there are more calls than %d", CALLS);
+    printf("# error %d: %d of %d calls made attention fail\n", errors[_i].error, failed, last + 1);
     close_device(&d);
 }
 END_TEST
@@ -522,6 +583,8 @@ int main(int argc, char **argv)
         tcase_add_test(all, out_of_device_memory);
     if (is_wanted("two_streams"))
         tcase_add_test(all, two_streams);
+    if (is_wanted("repeated_steps"))
+        add_repeated_steps(all);
     if (is_wanted("precision")) {
         tcase_add_loop_test(all, precision, 0, sizeof precisions / sizeof *precisions);
         tcase_add_loop_test(all, attention_precision, 0, sizeof precisions / sizeof *precisions);
@@ -531,6 +594,7 @@ int main(int argc, char **argv)
         tcase_add_test(all, long_uploads);
     if (configure && !wanted) {
         tcase_add_loop_test(all, calls_fail, 0, sizeof errors / sizeof *errors);
+        tcase_add_loop_test(all, attention_fails, 0, sizeof errors / sizeof *errors);
         tcase_add_loop_test(all, no_device, 0, 2);
     }
     suite_add_tcase(suite, all);

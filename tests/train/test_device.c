@@ -11,10 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clip/tower.h"
 #include "cuda_emu/control.h"
+#include "io/derived_model.h"
 
 enum { STEPS = 12, BATCH = 3, TEXTS = 3 };
 static cuda_emu_configure_fn configure; /* NULL: a real device */
+static cuda_emu_refuse_captures_fn refuse_captures;
 static cuda_emu_counted_fn counted;
 static cuda_emu_fail_fn fail_at;
 
@@ -26,11 +29,13 @@ typedef struct learner {
     ammpl_prompt *prompt;
     ammpl_optimizer *optimizer;
     ammpl_config *cfg;
+    size_t n; /* pictures */
     float *pixels;
+    int32_t *label;
     size_t chw;
 } learner;
 
-static void open_learner(learner *l, bool device, const char *precision, const char *method)
+static void open_larger(learner *l, bool device, const char *precision, const char *method, const char *optimizer, size_t n)
 {
     ammpl_method id;
     memset(l, 0, sizeof *l);
@@ -38,6 +43,7 @@ static void open_learner(learner *l, bool device, const char *precision, const c
     ck_ok(ammpl_config_create(l->ctx, &l->cfg));
     ck_ok(ammpl_config_set_text(l->cfg, "precision", precision));
     ck_ok(ammpl_config_set_text(l->cfg, "lr", "0.01"));
+    ck_ok(ammpl_config_set_text(l->cfg, "optimizer", optimizer));
     ck_ok(ammpl_model_load_file(l->ctx, device ? test_device(l->ctx) : NULL, test_golden("nano-odd"), l->cfg, &l->model));
     ck_ok(ammpl_session_create(l->model, l->cfg, &l->session));
     ck_ok(ammpl_method_find(method, &id));
@@ -45,15 +51,25 @@ static void open_learner(learner *l, bool device, const char *precision, const c
     ck_ok(ammpl_optimizer_create(l->prompt, l->cfg, &l->optimizer));
     int64_t R = l->model->preprocess.size;
     l->chw = (size_t)(3 * R * R);
-    l->pixels = malloc(BATCH * l->chw * sizeof *l->pixels);
-    ck_assert_ptr_nonnull(l->pixels);
-    for (size_t i = 0; i < BATCH * l->chw; i++)
+    l->n = n;
+    l->pixels = malloc(n * l->chw * sizeof *l->pixels);
+    l->label = malloc(n * sizeof *l->label);
+    ck_assert(l->pixels && l->label);
+    for (size_t i = 0; i < n * l->chw; i++)
         l->pixels[i] = (float)nano_normal(7, (uint32_t)i);
+    for (size_t i = 0; i < n; i++)
+        l->label[i] = (int32_t)((i + 2) % NANO_CLASSES);
+}
+
+static void open_learner(learner *l, bool device, const char *precision, const char *method)
+{
+    open_larger(l, device, precision, method, "sgd", BATCH);
 }
 
 static void close_learner(learner *l)
 {
     free(l->pixels);
+    free(l->label);
     ammpl_optimizer_destroy(l->optimizer);
     ammpl_prompt_destroy(l->prompt);
     ammpl_session_destroy(l->session);
@@ -64,8 +80,7 @@ static void close_learner(learner *l)
 
 static double step(learner *l, uint32_t number)
 {
-    static const int32_t label[BATCH] = {2, 0, 1};
-    ammpl_batch batch = {.struct_size = sizeof batch, .n = BATCH, .pixels = l->pixels, .label = label, .seed = 3, .step = number};
+    ammpl_batch batch = {.struct_size = sizeof batch, .n = l->n, .pixels = l->pixels, .label = l->label, .seed = 3, .step = number};
     double loss = 0;
     ck_ok(ammpl_prompt_zero_gradients(l->prompt));
     ck_ok(ammpl_session_accumulate(l->session, l->prompt, &batch, &loss, NULL));
@@ -136,6 +151,63 @@ START_TEST(training)
 }
 END_TEST
 
+/* ---- pictures of many patches ---- */
+
+/* Features of three pictures of 50 tokens, two heads of 64, and the gradient of their patches. */
+enum { LONG_GRID = 7, LONG_PATCH = 3, LONG_WIDTH = 128, LONG_LAYERS = 3, LONG_JOINT = 33, LONG_SIDE = LONG_GRID * LONG_PATCH };
+static const int64_t LONG_PATCHES = BATCH * LONG_GRID * LONG_GRID * LONG_WIDTH;
+
+static uint64_t long_pass(bool device, float *feature /*[BATCH,LONG_JOINT]*/, float *gradient /*[LONG_PATCHES]*/)
+{
+    ammpl_context *ctx = test_context();
+    const model_sizes sizes = {.text_width = 64, .text_layers = 1, .length = 77, .image_width = LONG_WIDTH, .image_layers = LONG_LAYERS,
+                               .patch = LONG_PATCH, .grid = LONG_GRID, .joint = LONG_JOINT, .device = device ? test_device(ctx) : NULL};
+    ammpl_model *m = sized_model(ctx, &sizes);
+    ammpli_engine e;
+    ammpli_image_run run;
+    float host[BATCH * 3 * LONG_SIDE * LONG_SIDE], cotangent[BATCH * LONG_JOINT], *x, *token, *out, *dout, *dtoken;
+    for (size_t i = 0; i < sizeof host / sizeof *host; i++)
+        host[i] = (float)nano_normal(7, (uint32_t)i);
+    for (size_t i = 0; i < sizeof cotangent / sizeof *cotangent; i++)
+        cotangent[i] = (float)nano_normal(8, (uint32_t)i);
+    uint64_t before = counted ? counted()->products : 0;
+    ck_ok(ammpli_engine_open(&e, m));
+    ck_ok(ammpli_take_copy(&e, host, sizeof host / sizeof *host, &x));
+    ck_ok(ammpli_take_copy(&e, cotangent, BATCH * LONG_JOINT, &dout));
+    ck_ok(ammpli_take_floats(&e, LONG_PATCHES, &token));
+    ck_ok(ammpli_take_floats(&e, LONG_PATCHES, &dtoken));
+    ck_ok(ammpli_take_floats(&e, BATCH * LONG_JOINT, &out));
+    ck_ok(ammpli_patch_embed(&e, x, BATCH, token));
+    ck_ok(ammpli_image_forward(&e, &run, token, BATCH, NULL, true, out));
+    ck_ok(ammpli_image_backward(&e, &run, dout, dtoken, NULL, NULL));
+    ck_ok(e.ops->download(e.stream, feature, out, BATCH * LONG_JOINT * sizeof *feature));
+    ck_ok(e.ops->download(e.stream, gradient, dtoken, (size_t)LONG_PATCHES * sizeof *gradient));
+    ammpli_engine_close(&e);
+    ammpl_model_destroy(m);
+    ammpl_context_destroy(ctx);
+    return counted ? counted()->products - before : 0;
+}
+
+/* Attention by products over all heads (attention_equal.cu) is for pictures larger than nano's: a tower of such, beside the CPU's. */
+START_TEST(many_patches)
+{
+    float want[BATCH * LONG_JOINT], got[BATCH * LONG_JOINT];
+    float *want_gradient = malloc((size_t)LONG_PATCHES * sizeof *want_gradient), *gradient = malloc((size_t)LONG_PATCHES * sizeof *gradient);
+    if (configure)
+        configure((uint64_t)_i, (size_t)1 << 30, 1);
+    long_pass(false, want, want_gradient);
+    uint64_t products = long_pass(true, got, gradient);
+    double off[2] = {test_difference(got, want, BATCH * LONG_JOINT, 1e-30), test_difference(gradient, want_gradient, LONG_PATCHES, 1e-30)};
+    printf("# %d pictures of %d tokens: features off by %.2g, gradients by %.2g; %d products\n", BATCH, LONG_GRID * LONG_GRID + 1, off[0], off[1],
+           (int)products);
+    ck_assert_msg(off[0] <= 1e-5 && off[1] <= 1e-4, "features off by %.3g, gradients by %.3g", off[0], off[1]);
+    /* Of a block's linear layers 4 each way; of its attention at least 2 and 5. */
+    ck_assert_msg(!counted || products >= LONG_LAYERS * (8 + 7), "%d products: attention made none", (int)products);
+    free(want_gradient);
+    free(gradient);
+}
+END_TEST
+
 START_TEST(the_cpu_rounds_nothing)
 {
     ammpl_context *ctx = test_context();
@@ -181,6 +253,73 @@ END_TEST
 
 /* ---- graphs ---- */
 
+static bool same_tensors(const learner *a, const learner *b)
+{
+    bool same = true;
+    for (size_t t = 0; t < a->prompt->tensors; t++) {
+        size_t n = (size_t)a->prompt->tensor[t].count;
+        float *x = malloc(n * sizeof *x), *y = malloc(n * sizeof *y);
+        ck_ok(ammpl_prompt_tensor_read(a->prompt, t, x, n));
+        ck_ok(ammpl_prompt_tensor_read(b->prompt, t, y, n));
+        same = same && memcmp(x, y, n * sizeof *x) == 0;
+        free(x);
+        free(y);
+    }
+    return same;
+}
+
+/* What differs from step to step - pixels, masks drawn anew, learning rates, AdamW's count of steps - goes through graphs as well: with
+ * and without them the same bits.  The most graphs that a step may start are those seen.  LARGE pictures are more bytes than
+ * graphs took once, 64 KiB. */
+enum { LARGE = 39 };
+static const struct {
+    const char *method, *optimizer;
+    size_t n;
+    uint64_t alone; /* operations outside of graphs in a step, at most */
+} graphed[] = {{"coop", "sgd", BATCH, 9}, {"coop", "adamw", BATCH, 9}, {"maple", "adamw", BATCH, 3}, {"ammpl", "sgd", BATCH, 4},
+               {"ammpl", "adamw", BATCH, 4}, {"coop", "adamw", LARGE, 9}};
+enum { GRAPHED = sizeof graphed / sizeof *graphed };
+
+START_TEST(changing_steps)
+{
+    learner with, without;
+    enum { TIMES = 6 };
+    configure((uint64_t)_i, (size_t)1 << 30, 1);
+    open_larger(&with, true, "f32", graphed[_i].method, graphed[_i].optimizer, graphed[_i].n);
+    open_larger(&without, true, "f32", graphed[_i].method, graphed[_i].optimizer, graphed[_i].n);
+    uint64_t started = 0, alone = UINT64_MAX, first = 0;
+    for (uint32_t i = 0; i < TIMES; i++) {
+        double loss[2];
+        for (size_t k = 0; k < with.n * with.chw; k++)
+            without.pixels[k] = with.pixels[k] = with.pixels[k] * 0.875f + 0.01f * (float)i;
+        for (size_t g = 0; g < ammpl_optimizer_group_count(with.optimizer); g++) {
+            ck_ok(ammpl_optimizer_set_learning_rate(with.optimizer, g, 0.01 / (1 + i)));
+            ck_ok(ammpl_optimizer_set_learning_rate(without.optimizer, g, 0.01 / (1 + i)));
+        }
+        uint64_t before = counted()->graphs, alone_before = counted()->alone;
+        loss[0] = step(&with, i);
+        uint64_t now = counted()->alone - alone_before;
+        first = i == 0 ? now : first;
+        if (now < alone) { /* AMMPL's shapes follow its masks: some steps are new */
+            alone = now;
+            started = counted()->graphs - before;
+        }
+        refuse_captures(1);
+        before = counted()->graphs;
+        loss[1] = step(&without, i);
+        ck_assert_uint_eq(counted()->graphs, before);
+        refuse_captures(0);
+        ck_assert_msg(memcmp(&loss[0], &loss[1], sizeof loss[0]) == 0, "step %d: loss %.9g, without graphs %.9g", (int)i, loss[0], loss[1]);
+    }
+    ck_assert(same_tensors(&with, &without));
+    printf("# %s, %s, %d pictures: %d graphs a step, %d operations beside them; %d in the first\n", graphed[_i].method, graphed[_i].optimizer,
+           (int)with.n, (int)started, (int)alone, (int)first);
+    ck_assert_msg(started >= 1 && alone <= graphed[_i].alone, "%d graphs, %d operations beside them", (int)started, (int)alone);
+    close_learner(&without);
+    close_learner(&with);
+}
+END_TEST
+
 /* What is asked for again is launched as a graph: the first time, without one, gives the same bits. */
 START_TEST(graphs)
 {
@@ -193,8 +332,7 @@ START_TEST(graphs)
     uint64_t before = counted()->graphs;
     double loss = 0;
     for (int i = 0; i < TIMES; i++) { /* without a step: the same loss and gradients every time */
-        static const int32_t label[BATCH] = {2, 0, 1};
-        ammpl_batch batch = {.struct_size = sizeof batch, .n = BATCH, .pixels = l.pixels, .label = label, .seed = 3};
+        ammpl_batch batch = {.struct_size = sizeof batch, .n = BATCH, .pixels = l.pixels, .label = l.label, .seed = 3};
         double now = 0;
         ck_ok(ammpl_prompt_zero_gradients(l.prompt));
         ck_ok(ammpl_session_accumulate(l.session, l.prompt, &batch, &now, logits));
@@ -302,24 +440,30 @@ int main(void)
     if (ammpli_context_create(NULL, &ctx) == AMMPL_OK) {
         if (ammpli_backend_load(ctx, getenv("AMMPL_TEST_BACKEND")) == AMMPL_OK) {
             void *module = dlopen(getenv("AMMPL_TEST_BACKEND"), RTLD_NOW | RTLD_NOLOAD);
-            void *symbols[] = {dlsym(module, "cuda_emu_configure"), dlsym(module, "cuda_emu_counted"), dlsym(module, "cuda_emu_fail")};
+            void *symbols[] = {dlsym(module, "cuda_emu_configure"), dlsym(module, "cuda_emu_counted"), dlsym(module, "cuda_emu_fail"),
+                               dlsym(module, "cuda_emu_refuse_captures")};
             memcpy(&configure, &symbols[0], sizeof configure);
             memcpy(&counted, &symbols[1], sizeof counted);
             memcpy(&fail_at, &symbols[2], sizeof fail_at);
+            memcpy(&refuse_captures, &symbols[3], sizeof refuse_captures);
         }
         ammpli_context_release(ctx);
     }
     Suite *s = suite_create("device");
-    TCase *c = tcase_create("device");
+    TCase *c = tcase_create("device"), *g = tcase_create("graphs");
     tcase_set_timeout(c, 120);
+    tcase_set_timeout(g, 120);
     int kinds = sizeof precisions / sizeof *precisions;
     tcase_add_loop_test(c, features, 0, kinds);
     tcase_add_loop_test(c, training, 0, kinds * METHODS);
+    tcase_add_loop_test(c, many_patches, 0, configure ? 3 : 1);
     tcase_add_loop_test(c, the_cpu_rounds_nothing, 0, 2);
     if (configure) {
         tcase_add_loop_test(c, steady, 0, 2 * METHODS);
-        tcase_add_loop_test(c, graphs, 0, 9);
-        tcase_add_loop_test(c, graphs_fail, 0, 4);
+        tcase_add_loop_test(g, changing_steps, 0, GRAPHED);
+        tcase_add_loop_test(g, graphs, 0, 9);
+        tcase_add_loop_test(g, graphs_fail, 0, 4);
+        suite_add_tcase(s, g);
         tcase_add_test(c, memory_runs_out);
     }
     suite_add_tcase(s, c);
