@@ -1,4 +1,5 @@
-/* hello CLIP_FOLDER PHOTOS PICTURE: learns the classes of PHOTOS (a folder each), saves that, and names PICTURE. */
+/* hello CLIP_FOLDER PHOTOS PICTURE [BACKEND [BACKEND_DIR]]: learns the classes of PHOTOS (a folder each), saves that, and names
+ * PICTURE; on the CPU, or on the GPU that the backend "cuda" drives. */
 #include <ammpl/ammpl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@ static void ok(ammpl_status status)
 int main(int argc, char **argv)
 {
     ammpl_context *ctx;
+    const ammpl_device *device = NULL;
     ammpl_model *clip;
     ammpl_dataset *photos;
     ammpl_prompt *prompt;
@@ -20,10 +22,15 @@ int main(int argc, char **argv)
     const char *name[100];
     static float logits[100], pixels[3 * 336 * 336];
     size_t best = 0, classes;
-    if (argc != 4)
-        return fprintf(stderr, "usage: hello CLIP_FOLDER PHOTOS PICTURE\n"), 2;
+    if (argc < 4 || argc > 6)
+        return fprintf(stderr, "usage: hello CLIP_FOLDER PHOTOS PICTURE [BACKEND [BACKEND_DIR]]\n"), 2;
     ok(ammpl_context_create(NULL, &ctx));
-    ok(ammpl_model_load_file(ctx, NULL, argv[1], NULL, &clip));
+    if (argc > 4) {
+        ok(ammpl_context_scan_backends(ctx, argv[5])); /* NULL: those installed */
+        device = ammpl_device_find(ctx, argv[4]);
+        ok(device ? AMMPL_OK : AMMPL_E_BACKEND);
+    }
+    ok(ammpl_model_load_file(ctx, device, argv[1], NULL, &clip));
     ok(ammpl_dataset_open_folder(ctx, argv[2], "train", &photos));
     for (classes = 0; classes < ammpl_dataset_class_count(photos) && classes < 100; classes++)
         name[classes] = ammpl_dataset_class_name(photos, classes);

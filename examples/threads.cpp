@@ -1,12 +1,15 @@
-// threads CLIP_FOLDER PROMPT.safetensors N PICTURE...: names the pictures with N threads that share one model and one prompt, each
-// with a session of its own; then once more with one thread, and says whether the numbers are the same (exit status 1 if not).
+// threads [--backend NAME] [--backend-dir DIR] CLIP_FOLDER PROMPT.safetensors N PICTURE...: names the pictures with N threads that share
+// one model and one prompt, each with a session of its own; then once more with one thread, and says whether the numbers are the same
+// (exit status 1 if not).  NAME is cpu or cuda, DIR where backends lie that are not installed.
 #include <ammpl/ammpl.hpp>
 
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <functional>
+#include <stdexcept>
 #include <thread>
 
 namespace
@@ -48,10 +51,25 @@ rows classify_with(std::size_t threads, const ammpl::context &ctx, const ammpl::
     return logits;
 }
 
-int run(const char *clip_path, const char *prompt_path, std::size_t threads, const std::vector<std::string> &paths)
+struct choice {
+    const char *backend, *folder; // folder: nullptr for where backends are installed
+};
+
+const ammpl_device *find_device(const ammpl::context &ctx, const choice &where)
+{
+    const ammpl_device *device = ammpl_device_find(ctx.get(), where.backend);
+    if (device == nullptr && ammpl_context_scan_backends(ctx.get(), where.folder) >= 0)
+        device = ammpl_device_find(ctx.get(), where.backend);
+    if (device == nullptr)
+        throw std::runtime_error(std::string("--backend ") + where.backend + ": " + ammpl_last_error());
+    return device;
+}
+
+int run(const choice &where, const char *clip_path, const char *prompt_path, std::size_t threads,
+        const std::vector<std::string> &paths)
 {
     ammpl::context ctx = ammpl::context::create();
-    ammpl::model clip = ammpl::model::load_file(ctx, clip_path);
+    ammpl::model clip = ammpl::model::load_file(ctx, clip_path, ammpl::config(), find_device(ctx, where));
     const ammpl::prompt prompt = ammpl::prompt::load_file(clip, prompt_path);
     const std::vector<std::string> names = prompt.class_names();
     const rows logits = classify_with(threads, ctx, clip, prompt, paths);
@@ -68,13 +86,23 @@ int run(const char *clip_path, const char *prompt_path, std::size_t threads, con
 
 int main(int argc, char **argv)
 {
+    choice where = {"cpu", nullptr};
+    for (; argc > 2 && std::strncmp(argv[1], "--", 2) == 0; argc -= 2, argv += 2) {
+        if (std::strcmp(argv[1], "--backend") == 0)
+            where.backend = argv[2];
+        else if (std::strcmp(argv[1], "--backend-dir") == 0)
+            where.folder = argv[2];
+        else
+            break;
+    }
     long threads = argc > 4 ? std::strtol(argv[3], nullptr, 10) : 0;
     if (threads < 1 || threads > 256) {
-        std::fprintf(stderr, "usage: threads CLIP_FOLDER PROMPT.safetensors N PICTURE...   (N from 1 to 256)\n");
+        std::fprintf(stderr, "usage: threads [--backend NAME] [--backend-dir DIR] CLIP_FOLDER PROMPT.safetensors N PICTURE...   "
+                             "(N from 1 to 256)\n");
         return 2;
     }
     try {
-        return run(argv[1], argv[2], static_cast<std::size_t>(threads),
+        return run(where, argv[1], argv[2], static_cast<std::size_t>(threads),
                    std::vector<std::string>(argv + 4, argv + argc));
     } catch (const std::exception &e) {
         std::fprintf(stderr, "threads: %s\n", e.what());

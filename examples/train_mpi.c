@@ -1,11 +1,13 @@
-/* train_mpi CLIP_FOLDER PHOTOS OUT.safetensors [NAME=VALUE ...]: data-parallel training with MPI.
+/* train_mpi CLIP_FOLDER PHOTOS OUT.safetensors [--backend NAME] [--backend-dir DIR] [NAME=VALUE ...]: data-parallel training with MPI.
  *
  *     mpirun -np 4 train_mpi clip-vit-b16 photos photos.safetensors method=ammpl batch=32 epochs=10
+ *     mpirun -np 4 train_mpi clip-vit-b16 photos photos.safetensors --backend cuda method=ammpl batch=32 epochs=10
  *
  * Every rank holds a replica of the prompt and takes every ranks-th picture of each batch; gradients are added up over the ranks, and
  * each makes the same step.  The result is that of one process to float rounding: of ammpl-train with the same options, too, for
  * random draws (masks, crops) are keyed by the picture and the step, never by the place in the batch.  Rank 0 writes OUT.
- * Options are the library's, by name, and method (ammpl); `batch` is that of all ranks together.
+ * Options are the library's, by name, and method (ammpl); `batch` is that of all ranks together.  The ranks of one machine take its
+ * GPUs in turn.
  */
 #include <ammpl/ammpl.h>
 #include <mpi.h>
@@ -58,6 +60,7 @@ struct run {
     ammpl_session *session;
     ammpl_optimizer *optimizer;
     ammpl_method method;
+    const char *backend, *folder; /* --backend, --backend-dir */
     size_t count, side, numbers; /* pictures, R, learned numbers in all tensors */
     int64_t epochs, batch, seed;
     bool shuffle, augment;
@@ -68,22 +71,58 @@ struct run {
     float *gradient, *summed; /* [numbers], all tensors one behind the other */
 };
 
-/* The processors of this machine, shared by its ranks. */
-static int32_t threads_here(void)
+/* Which of this machine's ranks this one is, and how many there are. */
+static int place_here(int *neighbours)
 {
     MPI_Comm machine;
-    int neighbours;
+    int place;
     MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &machine);
-    MPI_Comm_size(machine, &neighbours);
+    MPI_Comm_size(machine, neighbours);
+    MPI_Comm_rank(machine, &place);
     MPI_Comm_free(&machine);
+    return place;
+}
+
+/* The processors of this machine, shared by its ranks. */
+static int32_t threads_for(int neighbours)
+{
     long each = sysconf(_SC_NPROCESSORS_ONLN) / neighbours;
     return (int32_t)(each < 1 ? 1 : each > 256 ? 256 : each);
+}
+
+/* The device of that name ("cuda:1"), or of all that a backend ("cuda") has the one that is this rank's turn. */
+static bool find_device(struct run *r, int place, const ammpl_device **device)
+{
+    const ammpl_device *own[64];
+    int n = 0;
+    *device = ammpl_device_find(r->ctx, r->backend);
+    if (!*device && done(ammpl_context_scan_backends(r->ctx, r->folder)))
+        *device = ammpl_device_find(r->ctx, r->backend);
+    if (!*device)
+        return fail("--backend %s: %s", r->backend, ammpl_last_error());
+    for (size_t i = 0, length = strlen(r->backend); i < ammpl_device_count(r->ctx) && n < 64; i++) {
+        const char *name = ammpl_device_name(ammpl_device_at(r->ctx, i));
+        if (strncmp(name, r->backend, length) == 0 && name[length] == ':')
+            own[n++] = ammpl_device_at(r->ctx, i);
+    }
+    if (n > 0)
+        *device = own[place % n];
+    return true;
 }
 
 static bool read_options(struct run *r, char **option)
 {
     r->method = AMMPL_METHOD_AMMPL;
+    r->backend = "cpu";
     for (; *option; option++) {
+        bool backend = strcmp(*option, "--backend") == 0;
+        if (backend || strcmp(*option, "--backend-dir") == 0) {
+            const char *value = *++option;
+            if (!value)
+                return fail("%s wants a value", option[-1]);
+            *(backend ? &r->backend : &r->folder) = value;
+            continue;
+        }
         char name[64] = "";
         const char *equals = strchr(*option, '=');
         if (!equals || (size_t)(equals - *option) >= sizeof name)
@@ -123,10 +162,12 @@ static bool settle_options(struct run *r)
 static bool prepare(struct run *r, char **argv)
 {
     const char *name[1000];
+    const ammpl_device *device;
     int64_t side = 0;
-    if (!done(ammpl_context_create(NULL, &r->ctx)) || !done(ammpl_context_set_threads(r->ctx, threads_here())) ||
-        !done(ammpl_config_create(r->ctx, &r->config)) || !read_options(r, argv + 4) ||
-        !done(ammpl_model_load_file(r->ctx, NULL, argv[1], r->config, &r->model)) ||
+    int neighbours, place = place_here(&neighbours);
+    if (!done(ammpl_context_create(NULL, &r->ctx)) || !done(ammpl_context_set_threads(r->ctx, threads_for(neighbours))) ||
+        !done(ammpl_config_create(r->ctx, &r->config)) || !read_options(r, argv + 4) || !find_device(r, place, &device) ||
+        !done(ammpl_model_load_file(r->ctx, device, argv[1], r->config, &r->model)) ||
         !done(ammpl_dataset_open_folder(r->ctx, argv[2], "train", &r->data)))
         return false;
     r->count = ammpl_dataset_count(r->data);
@@ -309,7 +350,7 @@ int main(int argc, char **argv)
     MPI_Comm_size(MPI_COMM_WORLD, &ranks);
     if (argc < 4) {
         if (rank == 0)
-            fprintf(stderr, "usage: train_mpi CLIP_FOLDER PHOTOS OUT.safetensors [NAME=VALUE ...]\n");
+            fprintf(stderr, "usage: train_mpi CLIP_FOLDER PHOTOS OUT.safetensors [--backend NAME] [--backend-dir DIR] [NAME=VALUE ...]\n");
         MPI_Finalize();
         return 2;
     }

@@ -26,7 +26,7 @@ struct thread {
     uint32_t mask, value, result;
 };
 
-thread_now now;
+__thread thread_now now;
 static thread threads[THREADS];
 static int number, current; /* threads of the block; the one that runs */
 static const emu_kernel *kernel;
@@ -266,7 +266,8 @@ static void report_stuck(void)
 
 static void run_block(int policy, std::vector<int> &order)
 {
-    now.generation++;
+    static uint32_t blocks;
+    now.generation = ++blocks;
     now.shared_bytes = kernel->shared;
     declarations.clear();
     memset(shared, 0xff, SHARED_MOST); /* NaN */

@@ -106,7 +106,8 @@ struct thread_now {
     uint32_t generation; /* of the block: 1, 2, ... over all launches */
     int64_t countdown;   /* accesses until another thread goes on */
 };
-extern thread_now now;
+/* Of each of the host's threads: what one does outside of the emulator while another one's kernel runs is no access of that kernel. */
+extern __thread thread_now now __attribute__((tls_model("initial-exec")));
 extern bool judging;
 std::string where(void); /* "kernel k, block 3, thread 7" or the operation's name */
 void switch_thread(void);

@@ -71,6 +71,24 @@ for method in ammpl dpt; do
     result "$method: other batches give other tensors ($(cat difference))" $?
 done
 
+# On a device: two ranks with the one there is.
+if [ -f "$bin/../tests/cuda_emu/libammpl-cuda.so" ]; then
+    options="method=coop epochs=1 batch=5 lr=0.05 seed=3"
+    # shellcheck disable=SC2086
+    mpi 2 "$clip" photos cpu.safetensors $options && mpi 2 "$clip" photos device.safetensors --backend cuda --backend-dir "$bin/../tests/cuda_emu" $options
+    result "train_mpi on the emulated device" $?
+    close cpu.safetensors device.safetensors 1e-4
+    result "train_mpi on the emulated device: the CPU's tensors ($(cat difference))" $?
+fi
+mpi 2 "$clip" photos device.safetensors --backend no-such
+[ $? = 1 ] && [ "$(grep -c '^train_mpi: rank [01]: --backend no-such: ' log)" -ge 1 ]
+result "a backend that is not there is named" $?
+if [ -f "$bin/../cuda/libammpl-cuda.so" ] && [ ! -e /dev/nvidiactl ] && [ ! -e /dev/dxg ]; then
+    mpi 1 "$clip" photos device.safetensors --backend cuda --backend-dir "$bin/../cuda"
+    [ $? = 1 ] && grep -q 'there is no NVIDIA driver on this machine' log
+    result "train_mpi --backend cuda without a driver" $?
+fi
+
 # A picture that one rank of three cannot read: all stop, with one sentence, and nothing is written.
 printf 'no picture' > "photos/train/$(ls photos/train | tail -n 1)/001.png"
 ! mpi 3 "$clip" photos broken.safetensors epochs=1 batch=7 && [ "$(grep -c '^train_mpi: rank [0-2]: .*001.png' log)" = 1 ] && [ ! -e broken.safetensors ]

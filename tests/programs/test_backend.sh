@@ -29,6 +29,22 @@ if [ -f "$emulated/libammpl-cuda.so" ]; then
     alike cpu.losses cuda.losses 1e-4
     report "ammpl-train on a device: the CPU's losses" $?
     succeeds "ammpl-interpret on a device" on_device ammpl-interpret --model "$model" --prompt cuda.safetensors --quiet
+    ammpl-train --model "$model" --data pictures/base --method coop --shots 1 --epochs 1 --out threads.safetensors --quiet
+    if [ -x "$bin/threads" ]; then
+        threads "$model" threads.safetensors 2 "$picture" >one
+        succeeds "threads on a device" threads --backend cuda --backend-dir "$emulated" "$model" threads.safetensors 2 "$picture"
+        check "threads on a device: what it says on the CPU" cmp one out
+    else
+        skip "threads on a device" "there is no C++ compiler"
+    fi
+    for class in $(ls pictures/base/train | head -n 2); do # hello's 10 epochs of a picture for each of two classes
+        mkdir -p "few/train/$class" && cp "pictures/base/train/$class/000.png" "few/train/$class"
+    done
+    hello "$model" few "$picture" >one
+    mv hello.safetensors cpu.safetensors
+    succeeds "hello on a device" hello "$model" few "$picture" cuda "$emulated"
+    check "hello on a device: the CPU's class" cmp one out
+    check "hello on a device: a prompt" [ -s hello.safetensors ]
     ammpl-train --model "$model" --data pictures/base --method ammpl --shots 1 --epochs 1 --batch 3 --out masks.safetensors --quiet
     succeeds "ammpl-mask on a device" on_device ammpl-mask --model "$model" --prompt masks.safetensors --out device.png --quiet "$picture"
     check "ammpl-mask on a device: a figure" [ -s device.png ]
@@ -56,4 +72,7 @@ else
         # shellcheck disable=SC2086  # a list
         fails 1 'there is no NVIDIA driver on this machine' "${program%% *} --backend cuda without a driver" $program --model "$model" --backend cuda --backend-dir "$plugin"
     done
+    fails 1 'there is no NVIDIA driver on this machine' "hello on cuda without a driver" hello "$model" few "$picture" cuda "$plugin"
+    [ ! -x "$bin/threads" ] || fails 1 'there is no NVIDIA driver on this machine' "threads --backend cuda without a driver" \
+        threads --backend cuda --backend-dir "$plugin" "$model" threads.safetensors 2 "$picture"
 fi

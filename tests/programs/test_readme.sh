@@ -4,4 +4,6 @@ check "the README quotes examples/hello.c" cmp quoted.c "$root/examples/hello.c"
 pictures
 succeeds "hello" hello "$model" pictures/base "$(find pictures/base/test -name '*.png' | sort | head -n 1)"
 check "hello prints a class" sh -c 'ls pictures/base/train | grep -Fxq "$(cat out)"'
+fails 2 usage "hello explains its usage" hello "$model" pictures/base
+fails 1 'no-such' "hello names a backend that is not there" hello "$model" pictures/base x.png no-such .
 check "hello fails with a sentence" sh -c '! hello no/such/model pictures/base x.png 2>&1 | grep -q usage'

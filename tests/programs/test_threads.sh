@@ -11,6 +11,8 @@ if [ -x "$bin/threads" ]; then
     check "threads names pictures as ammpl-classify does" cmp named expected
     fails 1 'no/such.png' "threads fails with a sentence" threads "$model" prompt.safetensors 3 "$1" no/such.png "$2"
     fails 2 usage "threads explains its usage" threads "$model"
+    fails 2 usage "threads knows its flags" threads --frontend cuda "$model" prompt.safetensors 3 "$1"
+    fails 1 'no-such' "threads names a backend that is not there" threads --backend no-such "$model" prompt.safetensors 3 "$1"
 else
     skip "threads" "there is no C++ compiler"
 fi
