@@ -3,15 +3,16 @@
  * Scores exist in blocks of queries x keys on the stack only, whatever the length: the running maximum and sum of each query
  * are corrected from block to block of keys (Milakov & Gimelshein 2018; Dao et al. 2022).  Blocks of keys start at the
  * sequence's own first key, or its prefix's, so a sequence's numbers do not depend on its neighbours, nor, when causal, on
- * where it is cut, nor on whether what it begins with is a prefix or its own.  Backward computes the probabilities again.
+ * where it is cut, nor on whether what it begins with is a prefix or its own.  Backward, of which only the first holds to the
+ * bit (short and long sequences add their normalisers in different orders), computes the probabilities again.
  * Short sequences go together: their packed prefix and their rows are handled once for all.  A masked key counts with
  * probability 0, so that what is not finite in it spreads to earlier rows of the same sequence (as in PyTorch; the
  * reference loops do not look at it).
  */
 #include "cpu/attention.h"
 
-/* Queries and keys of a block, so that everything fits on the stack; a ViT's 50, 65 and 197 fill them well.  Blocks of
- * queries are cut evenly (rows do not know of each other), blocks of keys at fixed places: sums over them go in this order. */
+/* Queries and keys of a block, so that everything fits on the stack; a ViT's 50, 65 and 197 fill them well.  Forward
+ * cuts queries evenly (rows do not know of each other), keys stand in blocks at fixed places: sums over them go in this order. */
 enum { HEAD_SMALL = 64, HEAD_MAX = 128 };
 enum { QUERIES = 72, KEYS = 208, QUERIES_LARGE = 64, KEYS_LARGE = 64 };                     /* forward, head <= 64, <= 128 */
 enum { BACK_QUERIES = 48, BACK_KEYS = 224, BACK_QUERIES_LARGE = 32, BACK_KEYS_LARGE = 128 }; /* backward                    */
