@@ -96,7 +96,7 @@ static bool find_device(struct run *r, int place, const ammpl_device **device)
     const ammpl_device *own[64];
     int n = 0;
     *device = ammpl_device_find(r->ctx, r->backend);
-    if (!*device && done(ammpl_context_scan_backends(r->ctx, r->folder)))
+    if (!*device && ammpl_context_scan_backends(r->ctx, r->folder) >= 0)
         *device = ammpl_device_find(r->ctx, r->backend);
     if (!*device)
         return fail("--backend %s: %s", r->backend, ammpl_last_error());

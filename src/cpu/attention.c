@@ -15,8 +15,8 @@
  * cuts queries evenly (rows do not know of each other), keys stand in blocks at fixed places: sums over them go in this order. */
 enum { HEAD_SMALL = 64, HEAD_MAX = 128 };
 enum { QUERIES = 72, KEYS = 208, QUERIES_LARGE = 64, KEYS_LARGE = 64 };                     /* forward, head <= 64, <= 128 */
-enum { BACK_QUERIES = 48, BACK_KEYS = 224, BACK_QUERIES_LARGE = 32, BACK_KEYS_LARGE = 128 }; /* backward                    */
-enum { BACK_STEP = 64 };                       /* keys whose gradients are added at a time */
+enum { BACK_QUERIES = 48, BACK_KEYS = 224, BACK_QUERIES_LARGE = 32, BACK_KEYS_LARGE = 128, /* backward                    */
+       BACK_STEP = 64 };                      /* keys whose gradients are added at a time */
 enum { SHORT_QUERIES = 32, SHORT_KEYS = 80 }; /* backward: of sequences that go together */
 static_assert(QUERIES * KEYS + (QUERIES + 2 * KEYS) * HEAD_SMALL <= SCRATCH, "forward's scratch");
 static_assert(QUERIES_LARGE * KEYS_LARGE + (QUERIES_LARGE + 2 * KEYS_LARGE) * HEAD_MAX <= SCRATCH, "the same, large heads");
@@ -201,7 +201,7 @@ static void forward_task(void *arg, int64_t task, int worker)
             continue;
         }
         if (packed != v.group) {
-            clear_columns(x.k_panels, j->dh * PANEL, v.P, x.KB, j->dh);
+            clear_columns(x.k_panels, j->dh * PANEL, v.P, min64(v.P + x.most, x.KB), j->dh);
             if (v.P > 0) {
                 pack_columns(j->kernels, x.k_panels, j->dh * PANEL, 0, v.before, 3 * j->D, v.P, j->dh);
                 pack_rows(x.v_panels, x.KB * PANEL, 0, v.before + j->D, 3 * j->D, v.P, j->dh);
@@ -350,7 +350,7 @@ static_assert(2 * BACK_KEYS * BACK_QUERIES + BACK_STEP * BACK_QUERIES + (2 * BAC
               "backward's scratch");
 static_assert(2 * BACK_KEYS_LARGE * BACK_QUERIES_LARGE + BACK_STEP * BACK_QUERIES_LARGE +
               (2 * BACK_STEP + 4 * BACK_QUERIES_LARGE) * HEAD_MAX <= SCRATCH, "the same, large heads");
-static_assert(BACK_QUERIES - BACK_STEP <= 0 && BACK_QUERIES % PANEL == 0 && BACK_QUERIES_LARGE % PANEL == 0, "`room` holds queries, too");
+static_assert(BACK_QUERIES <= BACK_STEP && BACK_QUERIES % PANEL == 0 && BACK_QUERIES_LARGE % PANEL == 0, "`room` holds queries, too");
 
 /* What sequences that go together share: scores, probabilities and their gradients [queries][keys], one of them turned; the
  * prefix's and the sequence's keys and values turned, keys as rows; queries and gradients of outputs as rows. */

@@ -10,6 +10,8 @@ build=$(cd "$1" && pwd) || exit 1
 shift
 work=$(mktemp -d /tmp/ammpl-faults-XXXXXX) || exit 1
 trap 'rm -rf "$work"' EXIT
+TMPDIR=$work # of what is killed here, nothing stays elsewhere
+export TMPDIR
 trap 'exit 1' INT TERM
 
 give_up() {

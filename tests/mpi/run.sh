@@ -83,6 +83,9 @@ fi
 mpi 2 "$clip" photos device.safetensors --backend no-such
 [ $? = 1 ] && [ "$(grep -c '^train_mpi: rank [01]: --backend no-such: ' log)" -ge 1 ]
 result "a backend that is not there is named" $?
+mpi 2 "$clip" photos device.safetensors --backend no-such --backend-dir photos/no-such
+[ $? = 1 ] && [ "$(grep -c '^train_mpi: rank [01]: --backend no-such: ' log)" -ge 1 ]
+result "a folder of backends that is not there: the backend is named, too" $?
 if [ -f "$bin/../cuda/libammpl-cuda.so" ] && [ ! -e /dev/nvidiactl ] && [ ! -e /dev/dxg ]; then
     mpi 1 "$clip" photos device.safetensors --backend cuda --backend-dir "$bin/../cuda"
     [ $? = 1 ] && grep -q 'there is no NVIDIA driver on this machine' log

@@ -7,6 +7,8 @@ here=$(cd "$(dirname "$0")" && pwd) || exit 1
 root=$(cd "$here/../.." && pwd) || exit 1
 work=$(mktemp -d /tmp/ammpl-mutations-XXXXXX) || exit 1
 trap 'rm -rf "$work"' EXIT
+TMPDIR=$work # of what is killed here, nothing stays elsewhere
+export TMPDIR
 trap 'exit 1' INT TERM
 
 give_up() {

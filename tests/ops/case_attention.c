@@ -100,7 +100,9 @@ static const struct {
                         {3, 20, 5, {37, 37, 37, 37, 37}, 1}, /* of one length, which a device may take together */
                         {2, 4, 3, {32, 32, 32}, 2},
                         {3, 5, 2, {33, 33}, 1},
-                        {1, 4, 1, {640}, 1}};
+                        {1, 4, 1, {640}, 1},
+                        {1, 16, 2, {229, 7}, 2}, /* more keys than a block holds, forward and backward, for both sizes of heads */
+                        {1, 112, 2, {9, 161}, 1}};
 enum { ATTENTION_SHAPES = sizeof attention_shapes / sizeof *attention_shapes };
 
 typedef struct batch {
@@ -146,7 +148,9 @@ static const struct {
                      {2, 5, 1, 4, {3, 2, 1, 4}, {0, -1, 0, 0}},
                      {1, 80, 20, 4, {3, 40, 66, 4}, {0, 0, 0, 1}},
                      {1, 64, 120, 3, {6, 20, 90}, {0, 0, 1}},
-                     {1, 144, 3, 2, {2, 5}, {0, 0}}};
+                     {1, 144, 3, 2, {2, 5}, {0, 0}},
+                     {2, 16, 231, 3, {3, 50, 2}, {0, -1, 0}}, /* longer than a block of keys */
+                     {1, 96, 130, 2, {35, 4}, {0, 0}}};
 enum { PREFIX_SHAPES = sizeof prefix_shapes / sizeof *prefix_shapes };
 
 typedef struct prefixed {
