@@ -13,9 +13,10 @@ template <auto OP> struct at_once;
 template <class R, class... A, R (*OP)(ammpl_stream *, A...)> struct at_once<OP> {
     static R call(ammpl_stream *s, A... a)
     {
-        int32_t status = graph_boundary(s);
-        if constexpr (!std::is_void<R>::value)
-            TRY(status); /* what fails where nothing can be said fails again in the next op */
+        if constexpr (std::is_void<R>::value)
+            graph_boundary_quietly(s);
+        else
+            TRY(graph_boundary(s));
         return OP(s, a...);
     }
 };
@@ -86,23 +87,28 @@ static const char *hint_of(int32_t kind)
                                          : "";
 }
 
+static thread_local char failure[FAILURE_TEXT];
+
+const char *last_failure(void)
+{
+    return failure;
+}
+
 int32_t cuda_failed(const ammpl_host *host, cudaError_t error, const char *call)
 {
-    char text[400];
     (void)cudaGetLastError(); /* what does not stick is forgotten: the stream stays usable */
-    snprintf(text, sizeof text, "%.*s: %s (%s)%s", name_length(call), call, cudaGetErrorString(error), cudaGetErrorName(error),
+    snprintf(failure, sizeof failure, "%.*s: %s (%s)%s", name_length(call), call, cudaGetErrorString(error), cudaGetErrorName(error),
              hint_of(kind_of(error)));
-    return host->fail(kind_of(error), text);
+    return host->fail(kind_of(error), failure);
 }
 
 int32_t cublas_failed(const ammpl_host *host, cublasStatus_t status, const char *call)
 {
-    char text[400];
     cudaError_t behind = cudaGetLastError(); /* it tells less than what it saw */
     int32_t kind = status == CUBLAS_STATUS_ALLOC_FAILED ? AMMPL_E_DEVICE_MEMORY : kind_of(behind);
-    snprintf(text, sizeof text, "%.*s: %s%s%s%s", name_length(call), call, cublasGetStatusName(status), behind != cudaSuccess ? ", " : "",
+    snprintf(failure, sizeof failure, "%.*s: %s%s%s%s", name_length(call), call, cublasGetStatusName(status), behind != cudaSuccess ? ", " : "",
              behind != cudaSuccess ? cudaGetErrorName(behind) : "", hint_of(kind));
-    return host->fail(kind, text);
+    return host->fail(kind, failure);
 }
 
 device_guard::device_guard(int device) : before(device), changed(0)

@@ -102,6 +102,8 @@ struct ammpl_weight {
 /* The status for a CUDA or cuBLAS failure, with a sentence that names the call. */
 int32_t cuda_failed(const ammpl_host *host, cudaError_t error, const char *call);
 int32_t cublas_failed(const ammpl_host *host, cublasStatus_t status, const char *call);
+enum { FAILURE_TEXT = 400 };
+const char *last_failure(void); /* this thread's last sentence, [FAILURE_TEXT] */
 
 #define TRY(call)                   \
     do {                            \
@@ -190,6 +192,7 @@ int32_t graph_upload(ammpl_stream *s, void *dst, const void *src_host, size_t by
 enum { NUMBERS_BYTES = 64 };
 int32_t graph_numbers(ammpl_stream *s, const void *numbers, size_t bytes);
 int32_t graph_boundary(ammpl_stream *s); /* what was held back is queued */
+void graph_boundary_quietly(ammpl_stream *s); /* the same where no status can be returned: the next call returns it */
 void graph_forget(ammpl_stream *s);      /* memory that ops hold between calls has moved */
 void graph_close(ammpl_stream *s);
 

@@ -43,8 +43,10 @@ struct graphs {
     size_t position, data; /* in matching's log; bytes in its pinned memory so far */
     call_log log;    /* of what is done as it comes */
     bool broken;     /* that is no segment */
-    bool off;        /* pinned memory or a capture was refused: never again */
+    bool off;        /* pinned memory, a capture or a launch was refused: never again */
     uint64_t clock;
+    int32_t failed; /* a status that could not be returned, and its sentence: the next call does */
+    char failure[FAILURE_TEXT];
 };
 
 /* ---- logs ---- */
@@ -112,15 +114,43 @@ static void forget_segment(ammpl_stream *s, segment **at)
     *at = NULL;
 }
 
+/* Not asked for lately: it gives way where pinned memory is short. */
+static bool is_stale(const graphs *g, const segment *k)
+{
+    return g->clock - k->age > SEGMENTS_KEPT;
+}
+
+/* May a segment hold so many bytes of uploads, beside those that are asked for? */
+static bool has_room(const graphs *g, size_t bytes)
+{
+    size_t taken = 0;
+    for (int i = 0; i < SEGMENTS_KEPT; i++)
+        taken += g->kept[i] && !is_stale(g, g->kept[i]) ? g->kept[i]->log.data : 0;
+    return bytes <= GRAPH_PINNED && taken <= GRAPH_PINNED - bytes;
+}
+
+static void make_room(ammpl_stream *s, size_t bytes)
+{
+    graphs *g = s->graphs;
+    for (int i = 0; i < SEGMENTS_KEPT; i++)
+        bytes += g->kept[i] ? g->kept[i]->log.data : 0;
+    for (int i = 0; i < SEGMENTS_KEPT && bytes > GRAPH_PINNED; i++)
+        if (g->kept[i] && is_stale(g, g->kept[i])) {
+            bytes -= g->kept[i]->log.data;
+            forget_segment(s, &g->kept[i]);
+        }
+}
+
 /* What was done as it came is a segment from now on; the one that was not asked for longest gives way. */
 static void keep_log(ammpl_stream *s)
 {
     graphs *g = s->graphs;
-    if (g->broken || g->log.calls < CALLS_LEAST) {
+    if (g->broken || g->log.calls < CALLS_LEAST || !has_room(g, g->log.data)) {
         log_clear(&g->log);
         g->broken = false;
         return;
     }
+    make_room(s, g->log.data);
     int oldest = 0;
     for (int i = 0; i < SEGMENTS_KEPT && g->kept[oldest]; i++)
         if (!g->kept[i] || g->kept[i]->age < g->kept[oldest]->age)
@@ -225,10 +255,17 @@ static int32_t start_segment(ammpl_stream *s, segment *m)
         m->exec = NULL;
         g->off = true;
     }
+    if (m->exec && cudaGraphLaunch(m->exec, s->queue) != cudaSuccess) { /* nor this: its first launch takes memory of the device */
+        (void)cudaGetLastError();
+        drop_graph(m);
+        g->off = true;
+    }
     if (!m->exec)
         return do_calls(s, m, m->log.used);
-    CUDA(s->host, cudaGraphLaunch(m->exec, s->queue));
-    CUDA(s->host, cudaEventRecord(m->done, s->queue));
+    if (cudaEventRecord(m->done, s->queue) != cudaSuccess) { /* nothing will tell when the pinned memory has been read */
+        (void)cudaGetLastError();
+        CUDA(s->host, cudaStreamSynchronize(s->queue));
+    }
     return AMMPL_OK;
 }
 
@@ -257,16 +294,41 @@ static segment *find_next(const graphs *g, const call_head *head, const char *ar
     return NULL;
 }
 
-static int32_t change_to(ammpl_stream *s, segment *k)
+static int32_t open_and_wait(ammpl_stream *s, segment *k)
 {
-    graphs *g = s->graphs;
     device_guard guard(s->device);
     TRY(open_segment(s, k));
     CUDA(s->host, cudaEventSynchronize(k->done)); /* its last launch has read the pinned memory */
+    return AMMPL_OK;
+}
+
+/* What was held back is of segment k from now on.  As it can be done without, it is no failure if that cannot be. */
+static bool change_to(ammpl_stream *s, segment *k)
+{
+    graphs *g = s->graphs;
+    if (k == g->matching)
+        return true;
+    if (open_and_wait(s, k) < 0) {
+        g->off = true;
+        return false;
+    }
     if (g->data)
         memcpy(k->pinned, g->matching->pinned, g->data);
     g->matching = k;
-    return AMMPL_OK;
+    return true;
+}
+
+/* The segment that is what was held back, from beginning to end; NULL: none. */
+static segment *find_whole(const graphs *g)
+{
+    if (g->position == g->matching->log.used)
+        return g->matching;
+    for (int i = 0; i < SEGMENTS_KEPT; i++) {
+        segment *k = g->kept[i];
+        if (k && k->log.used == g->position && memcmp(k->log.at, g->matching->log.at, g->position) == 0)
+            return k;
+    }
+    return NULL;
 }
 
 /* held: the call is known, and kept back.  data: of an upload. */
@@ -275,11 +337,7 @@ static int32_t match(ammpl_stream *s, const call_head *head, const char *args, c
     graphs *g = s->graphs;
     segment *next = find_next(g, head, args);
     *held = false;
-    if (next && next != g->matching && change_to(s, next) < 0) { /* as it can be done without, this is no failure */
-        g->off = true;
-        next = NULL;
-    }
-    if (!next)
+    if (!next || !change_to(s, next))
         return g->matching ? give_up_matching(s) : AMMPL_OK;
     if (data)
         memcpy(g->matching->pinned + g->data, data, head->data);
@@ -297,12 +355,23 @@ static void write_down(ammpl_stream *s, call_head *head, const char *args, int32
         g->broken = true;
 }
 
+static int32_t take_failure(ammpl_stream *s)
+{
+    graphs *g = s->graphs;
+    int32_t status = g ? g->failed : AMMPL_OK;
+    if (status >= 0)
+        return AMMPL_OK;
+    g->failed = AMMPL_OK;
+    return s->host->fail(status, g->failure);
+}
+
 int32_t graph_call(ammpl_stream *s, queued_run run, const char *args, size_t bytes)
 {
     call_head head = {run, (uint32_t)bytes, 0, 0};
     bool held;
     if (!open_graphs(s))
         return run(s, args);
+    TRY(take_failure(s));
     TRY(match(s, &head, args, NULL, &held));
     if (held)
         return AMMPL_OK;
@@ -311,13 +380,11 @@ int32_t graph_call(ammpl_stream *s, queued_run run, const char *args, size_t byt
     return status;
 }
 
-/* May a segment that does not exist yet hold so many bytes more? */
-static bool has_room(const graphs *g, size_t bytes)
+/* May what was written down or held back go on with an upload of so many bytes?  At its end it is asked again (keep_log): an
+ * upload that was held back belonged to a segment that had its room. */
+static bool may_hold(const graphs *g, size_t bytes)
 {
-    size_t taken = g->matching ? g->data : g->log.data;
-    for (int i = 0; i < SEGMENTS_KEPT; i++)
-        taken += g->kept[i] ? g->kept[i]->log.data : 0;
-    return bytes <= GRAPH_PINNED && taken <= GRAPH_PINNED - bytes;
+    return bytes <= GRAPH_PINNED && has_room(g, (g->matching ? g->data : g->log.data) + bytes);
 }
 
 int32_t graph_upload(ammpl_stream *s, void *dst, const void *src_host, size_t bytes)
@@ -325,10 +392,11 @@ int32_t graph_upload(ammpl_stream *s, void *dst, const void *src_host, size_t by
     call_head head = {NULL, sizeof dst, 0, bytes};
     bool held;
     bool possible = bytes > 0 && dst && src_host && open_graphs(s);
-    if (!possible || (!find_next(s->graphs, &head, (const char *)&dst) && !has_room(s->graphs, bytes))) {
+    if (!possible || (!find_next(s->graphs, &head, (const char *)&dst) && !may_hold(s->graphs, bytes))) {
         TRY(graph_boundary(s));
         return ammpl_cuda_upload(s, dst, src_host, bytes);
     }
+    TRY(take_failure(s));
     TRY(match(s, &head, (const char *)&dst, src_host, &held));
     if (held)
         return AMMPL_OK;
@@ -349,11 +417,22 @@ int32_t graph_boundary(ammpl_stream *s)
     graphs *g = s->graphs;
     if (!g)
         return AMMPL_OK;
-    if (g->matching && g->position == g->matching->log.used)
+    TRY(take_failure(s));
+    segment *whole = g->matching ? find_whole(g) : NULL;
+    if (whole && change_to(s, whole))
         return start_segment(s, stop_matching(g));
     int32_t status = g->matching ? give_up_matching(s) : AMMPL_OK;
     keep_log(s);
     return status;
+}
+
+void graph_boundary_quietly(ammpl_stream *s)
+{
+    int32_t status = graph_boundary(s);
+    if (status >= 0)
+        return;
+    s->graphs->failed = status;
+    memcpy(s->graphs->failure, last_failure(), FAILURE_TEXT);
 }
 
 void graph_forget(ammpl_stream *s)

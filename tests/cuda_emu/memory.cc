@@ -202,6 +202,7 @@ void *allocate_pinned(size_t bytes)
         return NULL;
     memset(p, 0xff, bytes);
     pinned[reinterpret_cast<uintptr_t>(p) + bytes] = bytes;
+    counts->pinned += bytes;
     return p;
 }
 
@@ -211,6 +212,7 @@ void release_pinned(void *p)
     if (i == pinned.end() || i->first - i->second != reinterpret_cast<uintptr_t>(p))
         fail("cudaFreeHost of what cudaHostAlloc did not give");
     munmap(p, (i->second + page() - 1) / page() * page());
+    counts->pinned -= i->second;
     pinned.erase(i);
 }
 

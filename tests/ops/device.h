@@ -22,6 +22,6 @@ device open_device(void);
 void close_device(device *d); /* nothing is left over */
 
 /* device_steps.c */
-void add_repeated_steps(TCase *to);
+void add_steps(TCase *to);
 
 #endif

@@ -1,4 +1,6 @@
-/* device_steps.c - steps whose calls are the same but for their numbers: as graphs, and one by one. */
+/* device_steps.c - calls that come again: as graphs and one by one, what is kept of them, and what fails. */
+#include <stdio.h>
+
 #include "device.h"
 
 /* Arrays of the device, and a step's numbers. */
@@ -115,7 +117,164 @@ START_TEST(repeated_steps)
 }
 END_TEST
 
-void add_repeated_steps(TCase *to)
+/* ---- what is kept, and what fails ---- */
+
+/* A stretch of calls between two waits: an upload of `n` floats to x, where n > 0, and `calls` additions of x to y, whose factors
+ * begin at `factor`.  y_host changes as y does. */
+typedef struct stretch {
+    size_t n;
+    int calls;
+    float factor;
+} stretch;
+
+typedef struct sums {
+    device d;
+    size_t n;
+    float *x, *y, *x_host, *y_host; /* [n], [LEARNED] */
+} sums;
+
+static sums open_sums(size_t n)
+{
+    configure(0, GIB, 1);
+    sums u = {.d = open_device(), .n = n};
+    u.x = floats_of(&u.d, n, 0);
+    u.y = floats_of(&u.d, LEARNED, 0);
+    u.x_host = calloc(n, sizeof *u.x_host);
+    u.y_host = calloc(LEARNED, sizeof *u.y_host);
+    ck_assert(u.x_host && u.y_host);
+    ck_ok(u.d.backend->ops->upload(u.d.stream, u.x, u.x_host, n * sizeof *u.x_host));
+    ck_ok(u.d.backend->ops->zero(u.d.stream, u.y, LEARNED * sizeof *u.y_host));
+    ck_ok(u.d.backend->ops->sync(u.d.stream));
+    return u;
+}
+
+static void close_sums(sums *u)
+{
+    u->d.backend->ops->release(u->d.stream, u->x);
+    u->d.backend->ops->release(u->d.stream, u->y);
+    free(u->x_host);
+    free(u->y_host);
+    close_device(&u->d);
+}
+
+/* The calls without the wait; small integers, so that sums are exact in any order. */
+static ammpl_status ask(sums *u, const stretch *of)
+{
+    const ammpl_ops *ops = u->d.backend->ops;
+    for (size_t i = 0; of->n && i < u->n; i++)
+        u->x_host[i] = (float)((int)(u->x_host[i] + 1 + (float)(i % 3)) % 5);
+    if (of->n)
+        TRY(ops->upload(u->d.stream, u->x, u->x_host, of->n * sizeof *u->x_host));
+    for (int c = 0; c < of->calls; c++)
+        TRY(ops->add(u->d.stream, u->y, u->x, of->factor + (float)c, LEARNED));
+    for (int c = 0; c < of->calls; c++)
+        for (int i = 0; i < LEARNED; i++)
+            u->y_host[i] += (of->factor + (float)c) * u->x_host[i];
+    return AMMPL_OK;
+}
+
+static bool is_right(sums *u)
+{
+    float got[LEARNED];
+    ck_ok(u->d.backend->ops->download(u->d.stream, got, u->y, sizeof got));
+    return memcmp(got, u->y_host, sizeof got) == 0;
+}
+
+/* Asks and waits: how many graphs that started. */
+static int graphs_of(sums *u, const stretch *of)
+{
+    uint64_t before = counted()->graphs;
+    ck_ok(ask(u, of));
+    ck_ok(u->d.backend->ops->sync(u->d.stream));
+    return (int)(counted()->graphs - before);
+}
+
+/* Stretches with one upload in common, which together are more than graphs may pin (1 MiB on the emulated device): no more is ever
+ * pinned; and when others have been asked for since, the memory is theirs. */
+START_TEST(pinned_memory_is_bounded)
+{
+    enum { PIXELS = 150000, PINNED = 1 << 20 };
+    static const stretch large[] = {{PIXELS, 8, 1}, {PIXELS, 8, 2}, {PIXELS, 8, 3}}, small = {0, 9, 7};
+    sums u = open_sums(PIXELS);
+    uint64_t before = counted()->pinned; /* the ring's */
+    for (int i = 0; i < 9; i++) {
+        graphs_of(&u, &large[i / 3]);
+        ck_assert_msg(counted()->pinned - before <= PINNED, "%d bytes are pinned", (int)(counted()->pinned - before));
+    }
+    ck_assert_int_eq(graphs_of(&u, &large[0]), 1);
+    ck_assert_int_eq(graphs_of(&u, &large[2]), 0); /* no room beside the first */
+    for (int i = 0; i < 12; i++)
+        graphs_of(&u, &small);
+    graphs_of(&u, &large[2]);
+    ck_assert_int_eq(graphs_of(&u, &large[2]), 1);
+    ck_assert_uint_le(counted()->pinned - before, PINNED);
+    ck_assert(is_right(&u));
+    close_sums(&u);
+}
+END_TEST
+
+/* What is the beginning of something longer is a graph of its own, whichever came first. */
+START_TEST(beginnings)
+{
+    static const stretch length[] = {{LEARNED, 20, 1}, {LEARNED, 9, 1}};
+    sums u = open_sums(LEARNED);
+    for (int i = 0; i < 6; i++) {
+        const stretch *one = &length[_i], *other = &length[!_i];
+        int graphs = graphs_of(&u, one) + graphs_of(&u, other);
+        ck_assert_msg(i == 0 || graphs == 2, "time %d: %d graphs", i, graphs);
+    }
+    ck_assert(is_right(&u));
+    close_sums(&u);
+}
+END_TEST
+
+/* A call of CUDA fails when memory is given back, which has no status: the next call has it, with its sentence.  A graph that cannot be
+ * launched is done call by call. */
+START_TEST(failures_of_release)
+{
+    static const struct {
+        int error;
+        ammpl_status status;
+    } kinds[] = {{2, AMMPL_E_DEVICE_MEMORY}, {1, AMMPL_E_BACKEND}, {700, AMMPL_E_DEVICE_LOST}};
+    static const stretch known = {LEARNED, 9, 1}, other = {LEARNED, 8, 1};
+    int failed = 0;
+    for (int k = 0; k < 40; k++) {
+        sums u = open_sums(LEARNED);
+        const ammpl_ops *ops = u.d.backend->ops;
+        void *block;
+        ck_ok(ops->alloc(u.d.stream, 100, &block));
+        graphs_of(&u, &known); /* the second time it is captured at the end; the third it is a graph; what differs is done as it comes */
+        for (int i = 0; i < k % 2; i++)
+            graphs_of(&u, &known);
+        ck_assert(is_right(&u));
+        ck_ok(ask(&u, k % 3 ? &known : &other));
+        ammpli_clear_error();
+        fail_at(k / 2, kinds[_i].error, 0);
+        ops->release(u.d.stream, block);
+        fail_at(-1, 0, 0);
+        ammpl_status status = ops->sync(u.d.stream);
+        if (status < 0) {
+            ck_assert_int_eq(status, kinds[_i].status);
+            ck_assert_msg(strncmp(ammpli_error_text(), "cuda", 4) == 0 || strncmp(ammpli_error_text(), "launch of ", 10) == 0, "%s", ammpli_error_text());
+            ammpli_clear_error();
+            ck_ok(ops->sync(u.d.stream)); /* said once */
+            failed++;
+        } else {
+            ck_assert_msg(is_right(&u), "call %d failed unseen", k / 2);
+        }
+        close_sums(&u);
+    }
+    printf("# error %d: %d failures told\n", kinds[_i].error, failed);
+    ck_assert_int_gt(failed, 0);
+}
+END_TEST
+
+void add_steps(TCase *to)
 {
     tcase_add_test(to, repeated_steps);
+    if (!configure)
+        return;
+    tcase_add_test(to, pinned_memory_is_bounded);
+    tcase_add_loop_test(to, beginnings, 0, 2);
+    tcase_add_loop_test(to, failures_of_release, 0, 3);
 }

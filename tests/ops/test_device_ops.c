@@ -584,7 +584,7 @@ int main(int argc, char **argv)
     if (is_wanted("two_streams"))
         tcase_add_test(all, two_streams);
     if (is_wanted("repeated_steps"))
-        add_repeated_steps(all);
+        add_steps(all);
     if (is_wanted("precision")) {
         tcase_add_loop_test(all, precision, 0, sizeof precisions / sizeof *precisions);
         tcase_add_loop_test(all, attention_precision, 0, sizeof precisions / sizeof *precisions);
