@@ -5,6 +5,8 @@
 FOLDER (0.6 GB) receives the random model that ammpl-bench writes and each step's initial prompt.  Each side runs in processes of its
 own, in turns, between measurements of the machine's peak, and the ratio is the median over the turns.  Memory is VmHWM, loading
 included.  With --threads 1 seconds are processor time, which others on the machine do not lengthen.
+--device cuda is the wall's time: a step ends with .item() of its loss behind the optimizer's kernels, which waits for all of them, and so
+begins with an idle device.  Memory is the host's there, too.  CoCoOp, DPT and AMMPL read a few numbers back within a step, as the reference does.
 The PyTorch side is as the originals are (77 tokens, every class and picture encoded, everything kept for backward) and as fast as
 plain PyTorch allows: fused LayerNorm, linear layers and attention, k * B pictures or prompts in one call, nothing
 differentiated that nothing learned depends on, features cached where ammpl-bench's step caches them.
