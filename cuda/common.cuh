@@ -132,6 +132,8 @@ const char *last_failure(void); /* this thread's last sentence, [FAILURE_TEXT] *
 /* The host program's current device is its own: it comes back when the op returns. */
 struct device_guard {
     int before, changed;
+    cudaError_t error; /* of making it the current one, and the call that gave it */
+    const char *call;
     explicit device_guard(int device);
     ~device_guard();
 };

@@ -34,6 +34,7 @@ struct segment {
     char *pinned; /* [log.data] */
     cudaGraphExec_t exec; /* NULL: not captured */
     cudaEvent_t done;     /* of its last launch: then the pinned memory may be written again */
+    bool writable;        /* the host knows that it is */
     uint64_t age;
 };
 
@@ -262,8 +263,10 @@ static int32_t start_segment(ammpl_stream *s, segment *m)
     }
     if (!m->exec)
         return do_calls(s, m, m->log.used);
+    m->writable = false;
     if (cudaEventRecord(m->done, s->queue) != cudaSuccess) { /* nothing will tell when the pinned memory has been read */
         (void)cudaGetLastError();
+        g->off = true;
         CUDA(s->host, cudaStreamSynchronize(s->queue));
     }
     return AMMPL_OK;
@@ -294,27 +297,32 @@ static segment *find_next(const graphs *g, const call_head *head, const char *ar
     return NULL;
 }
 
-static int32_t open_and_wait(ammpl_stream *s, segment *k)
+/* Bytes of an upload into the pinned memory, as soon as the segment's last launch has read what stood there: the only thing in a
+ * graph that the host waits for. */
+static int32_t put_pinned(ammpl_stream *s, segment *k, size_t at, const void *data, size_t bytes)
 {
-    device_guard guard(s->device);
-    TRY(open_segment(s, k));
-    CUDA(s->host, cudaEventSynchronize(k->done)); /* its last launch has read the pinned memory */
+    if (!k->writable) {
+        device_guard guard(s->device);
+        CUDA(s->host, cudaEventSynchronize(k->done));
+    }
+    k->writable = true;
+    memcpy(k->pinned + at, data, bytes);
     return AMMPL_OK;
 }
 
-/* What was held back is of segment k from now on.  As it can be done without, it is no failure if that cannot be. */
-static bool change_to(ammpl_stream *s, segment *k)
+/* What was held back is of segment k from now on, with an upload's data as what follows.  As it can be done without, it is no failure if
+ * that cannot be. */
+static bool change_to(ammpl_stream *s, segment *k, const void *data, size_t bytes)
 {
     graphs *g = s->graphs;
-    if (k == g->matching)
-        return true;
-    if (open_and_wait(s, k) < 0) {
+    bool other = k != g->matching;
+    if ((other && open_segment(s, k) < 0) || (other && g->data && put_pinned(s, k, 0, g->matching->pinned, g->data) < 0) ||
+        (data && put_pinned(s, k, g->data, data, bytes) < 0)) {
         g->off = true;
         return false;
     }
-    if (g->data)
-        memcpy(k->pinned, g->matching->pinned, g->data);
     g->matching = k;
+    g->data += bytes;
     return true;
 }
 
@@ -337,11 +345,8 @@ static int32_t match(ammpl_stream *s, const call_head *head, const char *args, c
     graphs *g = s->graphs;
     segment *next = find_next(g, head, args);
     *held = false;
-    if (!next || !change_to(s, next))
+    if (!next || !change_to(s, next, data, head->data))
         return g->matching ? give_up_matching(s) : AMMPL_OK;
-    if (data)
-        memcpy(g->matching->pinned + g->data, data, head->data);
-    g->data += head->data;
     g->position += sizeof *head + head->bytes;
     *held = true;
     return AMMPL_OK;
@@ -419,7 +424,7 @@ int32_t graph_boundary(ammpl_stream *s)
         return AMMPL_OK;
     TRY(take_failure(s));
     segment *whole = g->matching ? find_whole(g) : NULL;
-    if (whole && change_to(s, whole))
+    if (whole && change_to(s, whole, NULL, 0))
         return start_segment(s, stop_matching(g));
     int32_t status = g->matching ? give_up_matching(s) : AMMPL_OK;
     keep_log(s);

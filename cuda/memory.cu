@@ -111,7 +111,11 @@ int32_t ammpl_cuda_upload(ammpl_stream *s, void *dst, const void *src_host, size
 /* Waits for the stream, then says what kernels found wrong. */
 static int32_t wait(ammpl_stream *s)
 {
-    CUDA(s->host, cudaStreamSynchronize(s->queue));
+    cudaError_t error = cudaStreamSynchronize(s->queue);
+    if (error != cudaSuccess) {
+        (void)cudaStreamSynchronize(s->queue); /* a copy that is still queued would write where the caller may have something else by then */
+        return cuda_failed(s->host, error, "cudaStreamSynchronize");
+    }
     int32_t fault = *s->fault;
     *s->fault = FAULT_NONE;
     switch (fault) {

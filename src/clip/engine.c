@@ -14,6 +14,13 @@ ammpl_status ammpli_engine_open(ammpli_engine *e, const ammpl_model *m)
     return m->device->backend->stream_create(&m->ctx->host, m->device->index, m->precision, &e->stream);
 }
 
+ammpl_status ammpli_settle(const ammpl_ops *ops, ammpl_stream *s, ammpl_status status)
+{
+    if (status < 0)
+        (void)ops->sync(s); /* the first sentence stays */
+    return status;
+}
+
 static void free_block(ammpli_engine *e, const ammpli_arena *a, void *base)
 {
     if (a == &e->host)

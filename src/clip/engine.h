@@ -37,6 +37,9 @@ enum {
     AMMPLI_WITHOUT_EQUAL = 8,  /* 6: equal pictures are encoded once */
 };
 
+/* The status of a call, when what it had queued until it failed is done, too: what its caller asks of another stream then comes later. */
+ammpl_status ammpli_settle(const ammpl_ops *ops, ammpl_stream *s, ammpl_status status);
+
 /* Queues an op on the engine `e` in sight, and passes its failure on. */
 #define RUN(op, ...) TRY(e->ops->op(e->stream, __VA_ARGS__))
 

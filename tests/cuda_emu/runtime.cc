@@ -53,6 +53,7 @@ struct call {
         if (until_failure == 0) {
             error = static_cast<cudaError_t>(failure);
             last_error = error;
+            counts->failures++;
             if (!failure_stays)
                 until_failure = -1;
         } else {
@@ -93,8 +94,8 @@ bool failure_due(void) /* for cublas.cc, whose statuses are others */
     }
     if (!failure_stays)
         until_failure = -1;
-    last_error = static_cast<cudaError_t>(failure);
-    return true;
+    counts->failures++;
+    return true; /* the last error is that of cuBLAS's own runtime */
 }
 
 void lock(void)
@@ -229,13 +230,16 @@ static const struct {
               {cudaErrorInitializationError, "cudaErrorInitializationError", "initialization error"},
               {cudaErrorInvalidConfiguration, "cudaErrorInvalidConfiguration", "invalid configuration argument"},
               {cudaErrorInsufficientDriver, "cudaErrorInsufficientDriver", "CUDA driver version is insufficient for CUDA runtime version"},
+              {cudaErrorDevicesUnavailable, "cudaErrorDevicesUnavailable", "CUDA-capable device(s) is/are busy or unavailable"},
               {cudaErrorNoDevice, "cudaErrorNoDevice", "no CUDA-capable device is detected"},
               {cudaErrorInvalidDevice, "cudaErrorInvalidDevice", "invalid device ordinal"},
               {cudaErrorECCUncorrectable, "cudaErrorECCUncorrectable", "uncorrectable ECC error encountered"},
               {cudaErrorInvalidResourceHandle, "cudaErrorInvalidResourceHandle", "invalid resource handle"},
               {cudaErrorNotReady, "cudaErrorNotReady", "device not ready"},
               {cudaErrorIllegalAddress, "cudaErrorIllegalAddress", "an illegal memory access was encountered"},
-              {cudaErrorLaunchFailure, "cudaErrorLaunchFailure", "unspecified launch failure"}};
+              {cudaErrorLaunchFailure, "cudaErrorLaunchFailure", "unspecified launch failure"},
+              {cudaErrorSystemNotReady, "cudaErrorSystemNotReady", "system not yet initialized"},
+              {cudaErrorUnknown, "cudaErrorUnknown", "unknown error"}};
 
 const char *cudaGetErrorName(cudaError_t e)
 {
@@ -406,6 +410,8 @@ cudaError_t cudaFreeHost(void *p)
 cudaError_t cudaMemPoolCreate(cudaMemPool_t *pool, const cudaMemPoolProps *props)
 {
     BEGIN();
+    if (props->location.id < 0 || props->location.id >= devices)
+        return c.fails(cudaErrorInvalidDevice);
     *pool = new emu_pool{props->location.id};
     return cudaSuccess;
 }

@@ -228,6 +228,30 @@ START_TEST(beginnings)
 }
 END_TEST
 
+/* Known stretches that come one after the other, while all that was asked for is still queued: the host waits only where it writes bytes
+ * of an upload over those of the time before. */
+START_TEST(waits_for_uploads_only)
+{
+    enum { TIMES_ASKED = 6 };
+    const stretch of = {_i ? LEARNED : 0, 9, 1};
+    sums u = open_sums(LEARNED);
+    configure(1, GIB, 1); /* as late as can be */
+    uint64_t graphs = counted()->graphs, waits = 0;
+    for (int i = 0; i < TIMES_ASKED; i++) {
+        void *between;
+        uint64_t before = counted()->waits;
+        ck_ok(ask(&u, &of));
+        ck_ok(u.d.backend->ops->alloc(u.d.stream, 1, &between)); /* its end */
+        u.d.backend->ops->release(u.d.stream, between);
+        waits += counted()->waits - before;
+    }
+    ck_assert_uint_eq(counted()->graphs - graphs, TIMES_ASKED - 1);
+    ck_assert_uint_eq(waits, _i ? TIMES_ASKED - 2 : 0);
+    ck_assert(is_right(&u));
+    close_sums(&u);
+}
+END_TEST
+
 /* A call of CUDA fails when memory is given back, which has no status: the next call has it, with its sentence.  A graph that cannot be
  * launched is done call by call. */
 START_TEST(failures_of_release)
@@ -276,5 +300,6 @@ void add_steps(TCase *to)
         return;
     tcase_add_test(to, pinned_memory_is_bounded);
     tcase_add_loop_test(to, beginnings, 0, 2);
+    tcase_add_loop_test(to, waits_for_uploads_only, 0, 2);
     tcase_add_loop_test(to, failures_of_release, 0, 3);
 }
