@@ -23,5 +23,7 @@ void close_device(device *d); /* nothing is left over */
 
 /* device_steps.c */
 void add_steps(TCase *to);
+/* device_precision.c */
+void add_precisions(TCase *to);
 
 #endif
