@@ -285,7 +285,7 @@ static void stream_destroy(ammpl_stream *s)
 static int32_t stream_create(const ammpl_host *host, int32_t device, int32_t precision, ammpl_stream **out)
 {
     *out = NULL;
-    if (precision < AMMPL_PRECISION_F32 || precision > AMMPL_PRECISION_BF16)
+    if (precision < AMMPL_PRECISION_F32 || precision > AMMPL_PRECISION_F16)
         return host->fail(AMMPL_E_UNSUPPORTED, "stream_create: precision is none of AMMPL_PRECISION_*");
     device_guard guard(device);
     if (guard.error == cudaErrorInvalidDevice || device < 0 || device >= DEVICES)

@@ -93,7 +93,8 @@ struct ammpl_stream {
 /* A frozen [N, K] as the file stores it: [N, K], or [K, N] when transposed. */
 struct ammpl_weight {
     int64_t N, K;
-    int32_t transposed, dtype; /* AMMPL_DTYPE_F32, or BF16 of a stream that multiplies so */
+    int32_t transposed, dtype; /* AMMPL_DTYPE_F32, or BF16 or F16 of a stream that multiplies so */
+    float unit;                /* what a number in memory stands for: a power of two, 1 but where linear.cu rounded to F16 */
     void *value;
 };
 
@@ -156,7 +157,7 @@ int32_t take_scratch(ammpl_stream *s, size_t bytes, float **out);
 /* ---- gemm.cu ---- */
 
 /* Row-major C [M,N] = alpha A B + beta C for a batch, K >= 1: the one place that knows that cuBLAS is column-major.
- * precision: what the factors may be rounded to; with AMMPL_PRECISION_BF16 they are BF16 in memory. */
+ * precision: what the factors may be rounded to; with AMMPL_PRECISION_BF16 or F16 they are that in memory. */
 int32_t multiply(ammpl_stream *s, int32_t precision, int64_t batch, int64_t M, int64_t N, int64_t K, float alpha, const void *A,
                  bool trans_a, int64_t stride_a, const void *B, bool trans_b, int64_t stride_b, float beta, float *C, int64_t stride_c);
 
@@ -398,6 +399,19 @@ __device__ __forceinline__ uint32_t to_bf16(float x)
 {
     uint32_t u = __float_as_uint(x);
     return (u & 0x7fffffffu) > 0x7f800000u ? u >> 16 | 0x40u : (u + 0x7fffu + (u >> 16 & 1)) >> 16;
+}
+
+/* A float as an F16, to nearest, ties to even; NaN stays NaN, what is beyond becomes infinite. */
+__device__ __forceinline__ uint32_t to_f16(float x)
+{
+    uint32_t u = __float_as_uint(x), sign = u >> 16 & 0x8000u, size = u & 0x7fffffffu;
+    if (size > 0x7f800000u)
+        return sign | 0x7e00u;
+    if (size >= 143u << 23) /* 2^16 */
+        return sign | 0x7c00u;
+    if (size < 113u << 23) /* below 2^-14: 2^-24 units, as those of the float 0.5 + size */
+        return sign | (__float_as_uint(__uint_as_float(size) + 0.5f) - (126u << 23));
+    return sign | (size - (112u << 23) + 0xfffu + (size >> 13 & 1)) >> 13;
 }
 
 /* ---- activations (activation.cu has the formulas) ---- */

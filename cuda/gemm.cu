@@ -31,7 +31,9 @@ int32_t multiply(ammpl_stream *s, int32_t precision, int64_t batch, int64_t M, i
 {
     device_guard guard(s->device);
     TRY(open_blas(s));
-    cudaDataType_t factor = precision == AMMPL_PRECISION_BF16 ? CUDA_R_16BF : CUDA_R_32F;
+    cudaDataType_t factor = precision == AMMPL_PRECISION_BF16  ? CUDA_R_16BF
+                            : precision == AMMPL_PRECISION_F16 ? CUDA_R_16F
+                                                               : CUDA_R_32F;
     cublasComputeType_t compute = precision == AMMPL_PRECISION_TF32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
     CUBLAS(s->host, cublasGemmStridedBatchedEx_64(s->blas, trans_b ? CUBLAS_OP_T : CUBLAS_OP_N, trans_a ? CUBLAS_OP_T : CUBLAS_OP_N,
                                                   N, M, K, &alpha, B, factor, trans_b ? K : N, stride_b, A, factor, trans_a ? M : K,

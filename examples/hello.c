@@ -1,8 +1,9 @@
-/* hello CLIP_FOLDER PHOTOS PICTURE [BACKEND [BACKEND_DIR]]: learns the classes of PHOTOS (a folder each), saves that, and names
- * PICTURE; on the CPU, or on the GPU that the backend "cuda" drives. */
+/* hello [--backend NAME] [--backend-dir DIR] CLIP_FOLDER PHOTOS PICTURE: learns the classes of PHOTOS (a folder each), saves that, and
+ * names PICTURE; on the CPU, or with --backend cuda on a GPU (DIR: where backends lie that are not installed). */
 #include <ammpl/ammpl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static void ok(ammpl_status status)
 {
@@ -13,23 +14,24 @@ static void ok(ammpl_status status)
 int main(int argc, char **argv)
 {
     ammpl_context *ctx;
-    const ammpl_device *device = NULL;
+    const ammpl_device *device;
     ammpl_model *clip;
     ammpl_dataset *photos;
     ammpl_prompt *prompt;
     ammpl_session *session;
     ammpl_image *picture;
-    const char *name[100];
+    const char *name[100], *backend = "cpu", *folder = NULL;
     static float logits[100], pixels[3 * 336 * 336];
     size_t best = 0, classes;
-    if (argc < 4 || argc > 6)
-        return fprintf(stderr, "usage: hello CLIP_FOLDER PHOTOS PICTURE [BACKEND [BACKEND_DIR]]\n"), 2;
+    for (; argc > 4 && strncmp(argv[1], "--backend", 9) == 0; argc -= 2, argv += 2)
+        *(strcmp(argv[1], "--backend") == 0 ? &backend : &folder) = argv[2];
+    if (argc != 4)
+        return fprintf(stderr, "usage: hello [--backend NAME] [--backend-dir DIR] CLIP_FOLDER PHOTOS PICTURE\n"), 2;
     ok(ammpl_context_create(NULL, &ctx));
-    if (argc > 4) {
-        ok(ammpl_context_scan_backends(ctx, argv[5])); /* NULL: those installed */
-        device = ammpl_device_find(ctx, argv[4]);
-        ok(device ? AMMPL_OK : AMMPL_E_BACKEND);
-    }
+    if (strcmp(backend, "cpu") != 0)
+        ok(ammpl_context_scan_backends(ctx, folder)); /* NULL: those installed */
+    device = ammpl_device_find(ctx, backend);
+    ok(device ? AMMPL_OK : AMMPL_E_BACKEND);
     ok(ammpl_model_load_file(ctx, device, argv[1], NULL, &clip));
     ok(ammpl_dataset_open_folder(ctx, argv[2], "train", &photos));
     for (classes = 0; classes < ammpl_dataset_class_count(photos) && classes < 100; classes++)

@@ -198,6 +198,17 @@ class Context(_Handle):
         _check(_lib.ammpl_context_set_log(self, level, self._log, None))
         _check(_lib.ammpl_context_set_threads(self, threads))
 
+    def find_device(self, name, folder=None):
+        """What Model computes on: "cpu", or "cuda", "cuda:1" ... after a look for backends in folder, or where they are installed;
+        before the context is shared between threads."""
+        found = _lib.ammpl_device_find(self, _text(name))
+        if not found:
+            _check(_lib.ammpl_context_scan_backends(self, folder and _text(folder)))
+            found = _lib.ammpl_device_find(self, _text(name))
+        if not found:
+            raise Error(E_BACKEND)
+        return found
+
     @property
     def memory(self):
         """Bytes held now, and at most so far."""
@@ -207,12 +218,12 @@ class Context(_Handle):
 
 
 class Model(_Handle):
-    """A frozen CLIP from a .safetensors file or a folder."""
+    """A frozen CLIP from a .safetensors file or a folder, for a device of Context.find_device (None: the CPU)."""
 
-    def __init__(self, context, path, **options):
+    def __init__(self, context, path, device=None, **options):
         config = _config(context, options)
         self.context = context
-        made = _make(_lib.ammpl_model_load_file, context, None, _text(path), config)
+        made = _make(_lib.ammpl_model_load_file, context, device, _text(path), config)
         super().__init__(_lib.ammpl_model_destroy, made, context._log)
         self.embed_width = self.get_int(QUERY_EMBED_WIDTH)  # E
         self.image_size = self.get_int(QUERY_IMAGE_SIZE)  # R

@@ -4,6 +4,7 @@ from ctypes import POINTER, c_char_p, c_double, c_int32, c_int64, c_size_t, c_ui
 
 END, CANCELLED = 1, 2
 E_ARGUMENT, E_MEMORY, E_DEVICE_MEMORY, E_IO, E_OPTION, E_RANGE, E_SHAPE, E_LABEL, E_BUFFER = -1, -2, -3, -4, -8, -9, -10, -11, -13
+E_BACKEND = -14
 LEVEL_DEBUG, LEVEL_INFO, LEVEL_WARN, LEVEL_ERROR = 10, 20, 30, 40
 QUERY_EMBED_WIDTH, QUERY_IMAGE_SIZE, QUERY_PATCH_SIZE, QUERY_GRID, QUERY_CONTEXT_LENGTH = 10000, 10001, 10002, 10003, 10004
 QUERY_VOCAB_SIZE, QUERY_TEXT_WIDTH, QUERY_TEXT_LAYERS, QUERY_IMAGE_WIDTH, QUERY_IMAGE_LAYERS = 10005, 10010, 10011, 10020, 10021
@@ -57,7 +58,7 @@ FUNCTIONS = {
     "ammpl_version_string": (_S,), "ammpl_status_name": (_S, _STATUS), "ammpl_last_error": (_S,),
     "ammpl_context_create": (_STATUS, _P, _P), "ammpl_context_destroy": (None, _P),
     "ammpl_context_set_log": (_STATUS, _P, c_int32, LogFunction, _P), "ammpl_context_set_threads": (_STATUS, _P, c_int32),
-    "ammpl_context_memory": (_STATUS, _P, _P, _P),
+    "ammpl_context_memory": (_STATUS, _P, _P, _P), "ammpl_context_scan_backends": (_STATUS, _P, _S), "ammpl_device_find": (_P, _P, _S),
     "ammpl_config_create": (_STATUS, _P, _P), "ammpl_config_destroy": (None, _P), "ammpl_config_set_text": (_STATUS, _P, _S, _S),
     "ammpl_method_find": (_STATUS, _S, _P),
     "ammpl_model_load_file": (_STATUS, _P, _P, _S, _P, _P), "ammpl_model_destroy": (None, _P),

@@ -1,4 +1,4 @@
-"""new_method.py CLIP_FOLDER PHOTOS [NAME=VALUE ...]: KgCoOp, a method that libammpl does not have, through its towers.
+"""KgCoOp, a method that libammpl does not have, through its towers.
 
 KgCoOp ("Visual-Language Prompt Tuning with Knowledge-guided Context Optimization", CVPR 2023) is CoOp, whose learned context v
 stands where hand-written words would, plus a pull of the class features towards those of the hand-written texts:
@@ -8,6 +8,7 @@ stands where hand-written words would, plus a pull of the class features towards
 
 PHOTOS/train and PHOTOS/test have a folder for each class.  Options: n_ctx=4 weight=8 epochs=10 batch=8 lr=0.002 seed=1.
 """
+import argparse
 import sys
 
 import numpy as np
@@ -80,16 +81,16 @@ def accuracy(logits, labels):
     return 100 * (logits.argmax(axis=1) == labels).mean()
 
 
-def main(clip, photos, *options):
+def main(args):
     option = {"n_ctx": 4, "weight": 8.0, "epochs": 10, "batch": 8, "lr": 0.002, "seed": 1}
-    for text in options:
+    for text in args.options:
         name, _, value = text.partition("=")
         if name not in option:
             raise ValueError(f"there is no option {name}; all are: {', '.join(option)}")
         option[name] = type(option[name])(value)
     context = ammpl.Context()
-    model = ammpl.Model(context, clip)
-    train, test = (ammpl.Dataset.folder(context, photos, part) for part in ("train", "test"))
+    model = ammpl.Model(context, args.clip, context.find_device(args.backend, args.backend_dir))
+    train, test = (ammpl.Dataset.folder(context, args.photos, part) for part in ("train", "test"))
     method = KgCoOp(model, train.class_names, option["n_ctx"], weight=option["weight"], seed=option["seed"])
     x, held_out = features(method.session, train), features(method.session, test)
     zero_shot = method.session.similarity(held_out, method.written)
@@ -100,9 +101,13 @@ def main(clip, photos, *options):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3:
-        sys.exit(__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("clip", help="folder of a CLIP")
+    parser.add_argument("photos")
+    parser.add_argument("options", nargs="*", metavar="NAME=VALUE")
+    parser.add_argument("--backend", default="cpu", help="cuda: on a GPU")
+    parser.add_argument("--backend-dir", help="where backends lie that are not installed")
     try:
-        main(*sys.argv[1:])
+        main(parser.parse_args())
     except (ammpl.Error, ValueError) as e:
         sys.exit(f"new_method.py: {e}")

@@ -41,8 +41,9 @@ typedef struct ammpl_host {
 } ammpl_host;
 
 enum { AMMPL_DTYPE_F32 = 1, AMMPL_DTYPE_F16 = 2, AMMPL_DTYPE_BF16 = 3 };
-/* What a stream's linear layers may round their factors to; sums are in float32, and gemm (what is learned) is F32 always. */
-enum { AMMPL_PRECISION_F32 = 0, AMMPL_PRECISION_TF32 = 1, AMMPL_PRECISION_BF16 = 2 };
+/* What a stream's linear layers may round their factors to; sums are in float32, and gemm (what is learned) is F32 always.  However
+ * large or small the numbers of a weight or of a row are, rounding costs them no more than their last bits: F16 needs scales for that. */
+enum { AMMPL_PRECISION_F32 = 0, AMMPL_PRECISION_TF32 = 1, AMMPL_PRECISION_BF16 = 2, AMMPL_PRECISION_F16 = 3 };
 enum { AMMPL_WEIGHT_TRANSPOSED = 1, AMMPL_WEIGHT_KEEP_F16 = 2 }; /* flags of weight_create */
 enum { AMMPL_ACT_NONE = 0, AMMPL_ACT_QUICK_GELU = 1, AMMPL_ACT_GELU = 2, AMMPL_ACT_RELU = 3 };
 enum { AMMPL_MASK_SAMPLE = 0, AMMPL_MASK_EXPECTED = 1, AMMPL_MASK_THRESHOLD = 2 };

@@ -128,6 +128,7 @@ static ammpl_status load(ammpli_model_source *src, const ammpl_device *dev, cons
         const char *precision = ammpli_config_string(cfg, AMMPL_OPT_PRECISION);
         m->precision = strcmp(precision, "tf32") == 0   ? AMMPL_PRECISION_TF32
                        : strcmp(precision, "bf16") == 0 ? AMMPL_PRECISION_BF16
+                       : strcmp(precision, "f16") == 0  ? AMMPL_PRECISION_F16
                                                         : AMMPL_PRECISION_F32;
         m->has_text = strcmp(towers, "image") != 0;
         m->has_image = strcmp(towers, "text") != 0;

@@ -33,8 +33,9 @@ static int32_t memory(const ammpl_host *host, int32_t device, uint64_t *availabl
 static int32_t stream_create(const ammpl_host *host, int32_t device, int32_t precision, ammpl_stream **out)
 {
     (void)device;
-    (void)precision;
     *out = NULL;
+    if (precision > AMMPL_PRECISION_BF16)
+        return host->fail(-7, "the stub is older than this precision");
     return host->fail(-3, "the stub has no streams");
 }
 

@@ -112,6 +112,13 @@ START_TEST(taken)
     ck_assert_int_eq(ammpl_model_load_file(ctx, second, test_golden("nano"), NULL, &m), AMMPL_E_DEVICE_MEMORY);
     ck_assert_ptr_null(m);
     ck_assert_str_eq(ammpl_last_error(), "the stub has no streams");
+    ammpl_config *cfg; /* what a plug-in does not know it refuses, too */
+    ck_assert_int_eq(ammpl_config_create(ctx, &cfg), AMMPL_OK);
+    ck_assert_int_eq(ammpl_config_set_text(cfg, "precision", "f16"), AMMPL_OK);
+    ck_assert_int_eq(ammpl_model_load_file(ctx, second, test_golden("nano"), cfg, &m), AMMPL_E_UNSUPPORTED);
+    ck_assert_ptr_null(m);
+    ck_assert_str_eq(ammpl_last_error(), "the stub is older than this precision");
+    ammpl_config_destroy(cfg);
     ammpl_context_destroy(ctx);
 }
 END_TEST

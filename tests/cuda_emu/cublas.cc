@@ -25,8 +25,9 @@ struct product {
     const char *A, *B;
     float *C;
     int64_t lda, ldb, ldc;
-    int64_t size; /* bytes of a factor: 4, or 2 of a BF16 */
+    cudaDataType_t type; /* of the factors */
     bool tf32;
+    int64_t size() const { return type == CUDA_R_32F ? 4 : 2; } /* bytes */
 };
 
 static void touch_columns(const void *p, int64_t size, int64_t rows, int64_t columns, int64_t ld, bool write, const char *what)
@@ -35,13 +36,23 @@ static void touch_columns(const void *p, int64_t size, int64_t rows, int64_t col
         touch(static_cast<const char *>(p) + j * ld * size, static_cast<size_t>(rows * size), write, what);
 }
 
+static float f16_value(uint16_t half)
+{
+    int exponent = half >> 10 & 31, fraction = half & 1023;
+    float size = exponent == 31 ? (fraction ? NAN : INFINITY) : exponent ? ldexpf(static_cast<float>(1024 + fraction), exponent - 25)
+                                                                         : ldexpf(static_cast<float>(fraction), -24);
+    return half >> 15 ? -size : size;
+}
+
 /* Element i of a factor, as the tensor cores see it. */
 static float factor(const product &p, const char *x, int64_t i)
 {
     uint32_t bits;
-    if (p.size == 2) {
+    if (p.size() == 2) {
         uint16_t half;
         memcpy(&half, x + 2 * i, 2);
+        if (p.type == CUDA_R_16F)
+            return f16_value(half);
         bits = static_cast<uint32_t>(half) << 16;
     } else {
         memcpy(&bits, x + 4 * i, 4);
@@ -53,8 +64,8 @@ static float factor(const product &p, const char *x, int64_t i)
 
 static void multiply(const product &p)
 {
-    touch_columns(p.A, p.size, p.ta ? p.k : p.m, p.ta ? p.m : p.k, p.lda, false, "A");
-    touch_columns(p.B, p.size, p.tb ? p.n : p.k, p.tb ? p.k : p.n, p.ldb, false, "B");
+    touch_columns(p.A, p.size(), p.ta ? p.k : p.m, p.ta ? p.m : p.k, p.lda, false, "A");
+    touch_columns(p.B, p.size(), p.tb ? p.n : p.k, p.tb ? p.k : p.n, p.ldb, false, "B");
     if (p.beta != 0)
         touch_columns(p.C, 4, p.m, p.n, p.ldc, false, "C");
     touch_columns(p.C, 4, p.m, p.n, p.ldc, true, "C");
@@ -182,16 +193,16 @@ cublasStatus_t cublasGemmStridedBatchedEx_64(cublasHandle_t h, cublasOperation_t
     BEGIN(CUBLAS_STATUS_EXECUTION_FAILED);
     product p = {op_a == CUBLAS_OP_T, op_b == CUBLAS_OP_T, m, n, k, *static_cast<const float *>(alpha), *static_cast<const float *>(beta),
                  static_cast<const char *>(A), static_cast<const char *>(B), static_cast<float *>(C), lda, ldb, ldc,
-                 type_a == CUDA_R_16BF ? 2 : 4, compute == CUBLAS_COMPUTE_32F_FAST_TF32};
+                 type_a, compute == CUBLAS_COMPUTE_32F_FAST_TF32};
     if (!valid(p, count))
         return CUBLAS_STATUS_INVALID_VALUE;
-    if (type_a != type_b || type_c != CUDA_R_32F || (p.tf32 && p.size == 2))
+    if (type_a != type_b || type_c != CUDA_R_32F || (p.tf32 && type_a != CUDA_R_32F))
         return CUBLAS_STATUS_NOT_SUPPORTED;
     if (count > 1 && stride_c < ldc * n && stride_c > -ldc * n)
         fail("cublasGemmStridedBatchedEx: the batch's C overlap");
     counts->products++;
     enqueue(h->stream, "cublasGemmStridedBatchedEx", [=]() mutable {
-        for (int64_t i = 0; i < count; i++, p.A += stride_a * p.size, p.B += stride_b * p.size, p.C += stride_c)
+        for (int64_t i = 0; i < count; i++, p.A += stride_a * p.size(), p.B += stride_b * p.size(), p.C += stride_c)
             if (m > 0 && n > 0)
                 multiply(p);
     });
@@ -205,7 +216,7 @@ cublasStatus_t cublasGemmBatchedEx_64(cublasHandle_t h, cublasOperation_t op_a, 
 {
     BEGIN(CUBLAS_STATUS_EXECUTION_FAILED);
     product p = {op_a == CUBLAS_OP_T, op_b == CUBLAS_OP_T, m, n, k, *static_cast<const float *>(alpha), *static_cast<const float *>(beta),
-                 NULL, NULL, NULL, lda, ldb, ldc, 4, compute == CUBLAS_COMPUTE_32F_FAST_TF32};
+                 NULL, NULL, NULL, lda, ldb, ldc, CUDA_R_32F, compute == CUBLAS_COMPUTE_32F_FAST_TF32};
     if (!valid(p, count))
         return CUBLAS_STATUS_INVALID_VALUE;
     if (type_a != CUDA_R_32F || type_b != CUDA_R_32F || type_c != CUDA_R_32F)

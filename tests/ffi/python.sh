@@ -41,6 +41,18 @@ else
     cat python.out log | sed 's/^/# /'
     failed=1
 fi
+emulated=$build/tests/cuda_emu
+if [ -f "$emulated/libammpl-cuda.so" ]; then
+    number=$((number + 1))
+    if $python "$root/examples/python/hello.py" --backend cuda --backend-dir "$emulated" "$root/examples/demo-clip" photos "$picture" > python.out 2> log &&
+        [ "$(tail -n 1 python.out)" = "$(cat c.out)" ]; then
+        echo "ok $number - hello.py --backend cuda on the emulated device names the picture as on the CPU"
+    else
+        echo "not ok $number - hello.py --backend cuda on the emulated device names the picture as on the CPU"
+        cat python.out log | sed 's/^/# /'
+        failed=1
+    fi
+fi
 number=$((number + 1))
 mkdir photos/test && for class in $(ls photos/train); do
     cp -R "all/base/test/$class" photos/test

@@ -64,5 +64,11 @@ result "the program trains and classifies with threads" $?
 "$build/examples/hello" "$root/examples/demo-clip" photos "$(find photos/test -name '*.png' | LC_ALL=C sort | head -n 1)" > hello.out 2> log &&
     cmp hello.safetensors rust.safetensors > log 2>&1 && [ "$(sed -n 's/^picture 0: //p' out)" = "$(cat hello.out)" ]
 result "its prompt has the bytes of the C program's, and it names a picture as that does" $?
+emulated=$build/tests/cuda_emu
+if [ -f "$emulated/libammpl-cuda.so" ]; then
+    "$dir/crate/target/debug/ammpl" --backend cuda --backend-dir "$emulated" "$root/examples/demo-clip" photos device.safetensors > device 2> log &&
+        grep '^picture' out > cpu && grep '^picture' device | cmp - cpu >> log 2>&1
+    result "the program on the emulated device names the pictures as on the CPU" $?
+fi
 echo "1..$number"
 exit $failed

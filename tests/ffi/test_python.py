@@ -203,6 +203,9 @@ def test_errors():
     context = ammpl.Context()
     e = raises(OSError, lambda: ammpl.Model(context, "/no/such/model"), "/no/such/model")
     assert isinstance(e, ammpl.Error) and e.status == ammpl.E_IO and e.name == "AMMPL_E_IO"
+    e = raises(ammpl.Error, lambda: context.find_device("no-such", "/"), "no-such")
+    assert e.name == "AMMPL_E_BACKEND"
+    assert ammpl.Model(context, NANO, context.find_device("cpu")).embed_width > 0
     w = World()
     raises(ValueError, lambda: w.train(epoch=3), "epochs")
     raises(ValueError, lambda: w.session.predict(w.prompt, np.zeros((2, 3, 7, 7))), "shape")

@@ -65,7 +65,7 @@ part 30 model "$build/examples/ammpl-bench" --write-model "$model"
 bench 40 readme --only machine,kernels,gemm,towers,steps --steps coop,coop-cached,vp,vpt,dlp,ivlp,maple,dpt,ammpl-c1c2 --classes 100 --batch 32
 bench 20 readme-one --only steps --steps cocoop,ammpl-shared --classes 100 --batch 1
 bench 30 own --only steps
-for precision in tf32 bf16; do
+for precision in tf32 bf16 f16; do
     bench 20 $precision --precision $precision --only machine,gemm,steps --steps coop,vpt,cocoop-10 --classes 100 --batch 32
 done
 echo "$passed parts passed, $failed failed"

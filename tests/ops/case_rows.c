@@ -43,7 +43,7 @@ void case_rows_add(run *r)
 }
 
 /* Every half and every bfloat16 there is, against their definitions. */
-static double half_value(uint16_t h)
+double half_value(uint16_t h)
 {
     int exponent = h >> 10 & 31, fraction = h & 1023;
     double m = exponent == 31  ? (fraction ? (double)NAN : (double)INFINITY)

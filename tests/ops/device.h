@@ -22,8 +22,9 @@ typedef struct device {
 device open_device(void);
 void close_device(device *d); /* nothing is left over */
 
-/* device_steps.c, device_failures.c */
+/* device_steps.c, device_precision.c, device_failures.c */
 void add_steps(TCase *to);
+void add_precisions(TCase *to);
 void add_failures(Suite *suite);
 
 #endif

@@ -125,5 +125,7 @@ extern const int64_t odd_sizes[6]; /* 1, 3, 5, 31, 33, 197 */
 /* Activations in double. */
 double act_double(double x, int32_t act);
 double slope_double(double x, int32_t act);
+/* An F16, by definition. */
+double half_value(uint16_t h);
 
 #endif

@@ -171,124 +171,6 @@ START_TEST(two_streams)
 }
 END_TEST
 
-/* x rounded to `bits` of fraction, to nearest, ties to even. */
-static double rounded(double x, int bits)
-{
-    int exponent;
-    double m = frexp(x, &exponent);
-    return ldexp(nearbyint(ldexp(m, bits + 1)), exponent - bits - 1);
-}
-
-/* Linear layers of a stream that rounds its factors, forward (with what stands behind the product) and backward.  BF16 factors are
- * rounded by our own kernel: what comes out is their product, but for the order of a float32 sum.  TF32's are the library's to round,
- * up or down: 2^-10 each at most; the emulated one rounds to nearest, and it must be seen that it did. */
-static const struct {
-    int32_t precision;
-    int bits;
-    double bound; /* of |got - want| / sum |x| |w|, want being the product of rounded factors (TF32: of those as they are) */
-} precisions[] = {{AMMPL_PRECISION_F32, 30, 1e-6}, {AMMPL_PRECISION_TF32, 30, 2.1 / 1024}, {AMMPL_PRECISION_BF16, 7, 1e-6}};
-
-static void check_rounded(int kind, const char *what, const float *got, const float *x, const float *w, int64_t T, int64_t N, int64_t K, bool transposed,
-                          double *worst, double *moved)
-{
-    for (int64_t t = 0; t < T; t++)
-        for (int64_t n = 0; n < N; n++) {
-            double want = 0, exact = 0, size = 0;
-            for (int64_t k = 0; k < K; k++) {
-                double a = (double)x[t * K + k], b = (double)w[transposed ? k * N + n : n * K + k];
-                want += rounded(a, precisions[kind].bits) * rounded(b, precisions[kind].bits);
-                exact += a * b;
-                size += fabs(a * b);
-            }
-            double off = fabs((double)got[t * N + n] - want) / size;
-            ck_assert_msg(off <= precisions[kind].bound, "%s [%d,%d,%d]: off by %.3g of the sum of sizes", what, (int)T, (int)N, (int)K, off);
-            *worst = fmax(*worst, off);
-            *moved = fmax(*moved, fabs((double)got[t * N + n] - exact) / size);
-        }
-}
-
-START_TEST(precision)
-{
-    static const int64_t shapes[][3] = {{1, 1, 1}, {3, 5, 7}, {33, 31, 65}, {17, 129, 64}};
-    if (configure)
-        configure(2, GIB, 1);
-    device d = open_device();
-    ammpl_stream *s;
-    double worst = 0, moved = 0;
-    ck_ok(d.backend->stream_create(&d.ctx->host, 0, precisions[_i].precision, &s));
-    for (size_t i = 0; i < 2 * sizeof shapes / sizeof *shapes; i++) {
-        int64_t T = shapes[i / 2][0], N = shapes[i / 2][1], K = shapes[i / 2][2];
-        int32_t transposed = i % 2 != 0;
-        run r;
-        run_begin(&r, "precision", d.backend->ops, s);
-        r.random += i;
-        float *x = draw(&r, T * K), *w = draw(&r, N * K), *dy = draw(&r, T * N), *zero = keep(&r, (size_t)(T * N) * sizeof *zero);
-        ammpl_weight *weight;
-        ck_ok(r.ops->weight_create(s, w, AMMPL_DTYPE_F32, transposed ? AMMPL_WEIGHT_TRANSPOSED : 0, N, K, &weight));
-        float *y = put_change(&r, zero, (size_t)(T * N) * sizeof *zero), *dx = make(&r, T * K);
-        ck_ok(r.ops->linear_forward(s, y, NULL, PUT(&r, x, T * K), weight, NULL, y, AMMPL_ACT_NONE, T)); /* y += x W^T */
-        check_rounded(_i, "y", get(&r, y, T * N), x, w, T, N, K, transposed, &worst, &moved);
-        ck_ok(r.ops->linear_backward(s, dx, PUT(&r, dy, T * N), weight, NULL, AMMPL_ACT_NONE, T));
-        check_rounded(_i, "dx", get(&r, dx, T * K), dy, w, T, K, N, !transposed, &worst, &moved);
-        r.ops->weight_destroy(s, weight);
-        run_end(&r);
-        run_free(&r);
-    }
-    printf("# precision %d: off by %.2g at most, %.2g from exact factors\n", (int)precisions[_i].precision, worst, moved);
-    ck_assert_msg(!configure || _i == 0 || moved > 1e-4, "nothing was rounded");
-    d.backend->stream_destroy(s);
-    close_device(&d);
-}
-END_TEST
-
-/* Attention over pictures on such a stream: a rounding away from one of AMMPL_PRECISION_F32, and seen to be.  Heads of 6 do not
- * begin where products in TF32 could read them: those are not rounded. */
-START_TEST(attention_precision)
-{
-    enum { B = 3, L = 37, H = 2, T = B * L };
-    if (configure)
-        configure(2, GIB, 1);
-    device d = open_device();
-    for (int64_t D = H * 6; D <= H * 20; D += H * 14) {
-        float *result[2][2];
-        run r[2];
-        for (int k = 0; k < 2; k++) {
-            ammpl_stream *s;
-            ck_ok(d.backend->stream_create(&d.ctx->host, 0, k ? precisions[_i].precision : AMMPL_PRECISION_F32, &s));
-            run_begin(&r[k], "attention_precision", d.backend->ops, s);
-            int32_t start[B + 1] = {0, L, 2 * L, T}, *bounds = PUT(&r[k], start, B + 1);
-            float *qkv = PUT(&r[k], draw_scaled(&r[k], T * 3 * D, 2, 0), T * 3 * D), *dout = PUT(&r[k], draw(&r[k], T * D), T * D);
-            float *out = make(&r[k], T * D), *dqkv = make(&r[k], T * 3 * D);
-            ck_ok(r[k].ops->attention_forward(s, out, qkv, bounds, B, L, T, D, H, 0, NULL, NULL, 0));
-            ck_ok(r[k].ops->attention_backward(s, dqkv, dout, out, qkv, bounds, B, L, T, D, H, 0, NULL, NULL, NULL, 0));
-            result[k][0] = get(&r[k], out, T * D);
-            result[k][1] = get(&r[k], dqkv, T * 3 * D);
-        }
-        double forward = test_difference(result[1][0], result[0][0], T * D, 0), backward = test_difference(result[1][1], result[0][1], T * 3 * D, 0);
-        bool exact = D == H * 6 || precisions[_i].precision == AMMPL_PRECISION_F32;
-        printf("# precision %d, heads of %d: out differs by %.2g, dqkv by %.2g\n", (int)precisions[_i].precision, (int)(D / H), forward, backward);
-        ck_assert(forward <= (exact ? 0 : 2e-3) && backward <= (exact ? 0 : 4e-3));
-        ck_assert_msg(exact || !configure || (forward > 1e-5 && backward > 1e-5), "nothing was rounded");
-        for (int k = 0; k < 2; k++) {
-            run_end(&r[k]);
-            run_free(&r[k]);
-            d.backend->stream_destroy(r[k].s);
-        }
-    }
-    close_device(&d);
-}
-END_TEST
-
-START_TEST(unknown_precision)
-{
-    device d = open_device();
-    ammpl_stream *s;
-    ck_status(d.backend->stream_create(&d.ctx->host, 0, 3, &s), AMMPL_E_UNSUPPORTED, "precision");
-    ck_assert_ptr_null(s);
-    close_device(&d);
-}
-END_TEST
-
 /* Uploads larger than all of the staging, and many small ones: nobody writes over what the device has not read yet. */
 START_TEST(long_uploads)
 {
@@ -420,11 +302,8 @@ int main(int argc, char **argv)
         tcase_add_test(all, two_streams);
     if (is_wanted("repeated_steps"))
         add_steps(all);
-    if (is_wanted("precision")) {
-        tcase_add_loop_test(all, precision, 0, sizeof precisions / sizeof *precisions);
-        tcase_add_loop_test(all, attention_precision, 0, sizeof precisions / sizeof *precisions);
-        tcase_add_test(all, unknown_precision);
-    }
+    if (is_wanted("precision"))
+        add_precisions(all);
     if (is_wanted("long_uploads"))
         tcase_add_test(all, long_uploads);
     if (!wanted)

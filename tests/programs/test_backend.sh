@@ -42,7 +42,7 @@ if [ -f "$emulated/libammpl-cuda.so" ]; then
     done
     hello "$model" few "$picture" >one
     mv hello.safetensors cpu.safetensors
-    succeeds "hello on a device" hello "$model" few "$picture" cuda "$emulated"
+    succeeds "hello on a device" hello --backend cuda --backend-dir "$emulated" "$model" few "$picture"
     check "hello on a device: the CPU's class" cmp one out
     check "hello on a device: a prompt" [ -s hello.safetensors ]
     ammpl-train --model "$model" --data pictures/base --method ammpl --shots 1 --epochs 1 --batch 3 --out masks.safetensors --quiet
@@ -72,7 +72,8 @@ else
         # shellcheck disable=SC2086  # a list
         fails 1 'there is no NVIDIA driver on this machine' "${program%% *} --backend cuda without a driver" $program --model "$model" --backend cuda --backend-dir "$plugin"
     done
-    fails 1 'there is no NVIDIA driver on this machine' "hello on cuda without a driver" hello "$model" few "$picture" cuda "$plugin"
+    fails 1 'there is no NVIDIA driver on this machine' "hello --backend cuda without a driver" \
+        hello --backend cuda --backend-dir "$plugin" "$model" few "$picture"
     [ ! -x "$bin/threads" ] || fails 1 'there is no NVIDIA driver on this machine' "threads --backend cuda without a driver" \
         threads --backend cuda --backend-dir "$plugin" "$model" threads.safetensors 2 "$picture"
 fi

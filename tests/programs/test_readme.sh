@@ -5,5 +5,5 @@ pictures
 succeeds "hello" hello "$model" pictures/base "$(find pictures/base/test -name '*.png' | sort | head -n 1)"
 check "hello prints a class" sh -c 'ls pictures/base/train | grep -Fxq "$(cat out)"'
 fails 2 usage "hello explains its usage" hello "$model" pictures/base
-fails 1 'no-such' "hello names a backend that is not there" hello "$model" pictures/base x.png no-such .
+fails 1 'no-such' "hello names a backend that is not there" hello --backend no-such --backend-dir . "$model" pictures/base x.png
 check "hello fails with a sentence" sh -c '! hello no/such/model pictures/base x.png 2>&1 | grep -q usage'

@@ -1,6 +1,6 @@
 """Training steps in plain PyTorch beside ammpl-bench's, at the same sizes, weights and inputs: speed, operations, memory.
 
-    bench_torch.py AMMPL_BENCH FOLDER [--threads 2] [--repeats 3] [--steps coop,vpt] [--architecture ViT-B/16]
+    bench_torch.py AMMPL_BENCH FOLDER [--threads 2] [--repeats 3] [--steps coop,vpt] [--architecture ViT-B/16] [--keep-memory]
 
 FOLDER (0.6 GB) receives the random model that ammpl-bench writes and each step's initial prompt.  Each side runs in processes of its
 own, in turns, between measurements of the machine's peak, and the ratio is the median over the turns.  Memory is VmHWM, loading
@@ -10,6 +10,8 @@ begins with an idle device.  Memory is the host's there, too.  CoCoOp, DPT and A
 The PyTorch side is as the originals are (77 tokens, every class and picture encoded, everything kept for backward) and as fast as
 plain PyTorch allows: fused LayerNorm, linear layers and attention, k * B pictures or prompts in one call, nothing
 differentiated that nothing learned depends on, features cached where ammpl-bench's step caches them.
+PyTorch as it comes gives every tensor above 32 MB back to the system and asks for it again, a page at a time; with 100 classes that takes a third
+of its time.  --keep-memory lets its process keep what it has freed, in huge pages (glibc's switches), which a user of it may do as well.
 A line counts only where both losses agree to 1e-3 and PyTorch reaches half of the peak.
 """
 import argparse
@@ -33,6 +35,9 @@ import clip_ref
 import dpt_ref
 import methods_ref
 import st
+
+KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(16 << 30), "MALLOC_TOP_PAD_": str(256 << 20),
+               "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 # name -> method, batch, classes, options (as in examples/bench_work.c)
 COMMON = {"template": ["a photo of a {}."], "ctx_init": "a photo of a", "n_ctx": "4"}
@@ -249,11 +254,15 @@ def ours(args, name, sizes):
     return figures
 
 
+def environment(args):
+    return {**os.environ, **(KEEP_MEMORY if args.keep_memory else {})}
+
+
 def compare(args, name):
     sizes = ["--classes", str(args.classes), "--batch", str(args.batch)]
     own = [ours(args, name, ["--export", args.folder, *sizes])]  # also a warm-up
     child = subprocess.Popen([sys.executable, __file__, args.bench, args.folder, "--one", name, "--threads", str(args.threads), "--device", args.device, *sizes],
-                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                             env=environment(args), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert child.stdout.readline() == "ready\n"
     seconds = []
     for _ in range(args.repeats):
@@ -320,10 +329,10 @@ def run_zeroshot(args):
                 print(json.dumps(row))
 
 
-def whole(args, command):
+def whole(args, command, env=None):
     """Seconds, MiB and output of a process."""
     start = time.perf_counter()
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
     out = child.stdout.read()
     _, status, usage = os.wait4(child.pid, 0)
     assert status == 0
@@ -336,7 +345,7 @@ def compare_zeroshot(args):
     classify = [os.path.join(os.path.dirname(args.bench), "ammpl-classify"), "--model", args.folder, "--activation", "quick_gelu", "--threads",
                 str(args.threads), "--classes", ",".join(map(class_name, range(CLASSES))), "--json", "--quiet", *paths]
     script = [sys.executable, __file__, args.bench, args.folder, "--one", "zeroshot", "--threads", str(args.threads)]
-    runs = [(whole(args, script), whole(args, classify)) for _ in range(args.repeats)]
+    runs = [(whole(args, script, environment(args)), whole(args, classify)) for _ in range(args.repeats)]
     (_, their_memory, their_logits), (_, memory, answers) = runs[0]
     difference = np.abs(np.array(their_logits) - [answer["logits"] for answer in answers]).max()
     times = statistics.median(a[0] / b[0] for a, b in runs)
@@ -357,6 +366,7 @@ def main():
     parser.add_argument("--architecture", default="ViT-B/16")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="steps only; ammpl's plug-in by --ammpl '--backend-dir build/cuda'")
     parser.add_argument("--ammpl", default="", help="further flags of ammpl-bench")
+    parser.add_argument("--keep-memory", action="store_true", help="PyTorch's process keeps the memory it has freed, in huge pages")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
@@ -367,7 +377,7 @@ def main():
     if args.device != "cpu" and args.threads == 1:
         parser.error("--threads 1 counts the processor's time, and a device's is the wall's")
     print(f"PyTorch {torch.__version__} on {args.device}, {args.threads} thread{'s' if args.threads > 1 else ' (processor time)'}, {args.architecture}, "
-          f"{args.repeats} interleaved repeats; PyTorch imported alone: {peak_memory():.0f} MiB\n")
+          f"{args.repeats} interleaved repeats{', memory kept' if args.keep_memory else ''}; PyTorch imported alone: {peak_memory():.0f} MiB\n")
     print("| step | PyTorch s | ammpl s | times | PyTorch GFLOP | ammpl GFLOP | ratio | PyTorch of peak | ammpl of peak | PyTorch MiB "
           "| ammpl MiB | ratio | PyTorch loss | ammpl loss | |")
     print("|---" * 15 + "|", flush=True)

@@ -34,6 +34,7 @@ unsafe extern "C" fn forward(user: *mut c_void, level: sys::ammpl_level, message
 #[derive(Default)]
 pub struct Builder {
     threads: Option<i32>,
+    backends: Option<Option<String>>,
     log: Option<(sys::ammpl_level, Box<Log>)>,
 }
 
@@ -41,6 +42,12 @@ impl Builder {
     /// Threads that compute, 1 to 256; 0, the default, is as many as processors.
     pub fn threads(mut self, threads: i32) -> Builder {
         self.threads = Some(threads);
+        self
+    }
+
+    /// Looks for backends in `folder`, or where they are installed.  One that cannot be used is no error: [`Context::find_device`] says why.
+    pub fn backends(mut self, folder: Option<&str>) -> Builder {
+        self.backends = Some(folder.map(str::to_owned));
         self
     }
 
@@ -65,6 +72,11 @@ impl Builder {
         if let Some(threads) = self.threads {
             check(unsafe { sys::ammpl_context_set_threads(raw, threads) })?;
         }
+        if let Some(folder) = self.backends {
+            let folder = folder.as_deref().map(c_string).transpose()?;
+            let folder = folder.as_ref().map_or(ptr::null(), |f| f.as_ptr());
+            check(unsafe { sys::ammpl_context_scan_backends(raw, folder) })?;
+        }
         Ok(Context { shared: Arc::new(shared) })
     }
 }
@@ -88,12 +100,27 @@ impl Context {
         self.shared.raw
     }
 
+    /// What a model computes on: "cpu"; "cuda", "cuda:1" ... where [`Builder::backends`] found it.
+    pub fn find_device(&self, name: &str) -> Result<Device> {
+        let raw = unsafe { sys::ammpl_device_find(self.shared.raw, c_string(name)?.as_ptr()) };
+        if raw.is_null() {
+            check(sys::AMMPL_E_BACKEND)?;
+        }
+        Ok(Device { raw, shared: self.shared.clone() })
+    }
+
     /// Bytes that everything made in this context holds now, and held at most so far.
     pub fn memory(&self) -> (u64, u64) {
         let (mut now, mut peak) = (0, 0);
         unsafe { sys::ammpl_context_memory(self.shared.raw, &mut now, &mut peak) };
         (now, peak)
     }
+}
+
+/// The CPU or a GPU; the context's own.
+pub struct Device {
+    pub(crate) raw: *const sys::ammpl_device,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// Options by name or number; what is not set stands at its default.

@@ -25,7 +25,7 @@ mod prompt;
 mod session;
 mod tape;
 
-pub use context::{Builder, Config, Context};
+pub use context::{Builder, Config, Context, Device};
 pub use dataset::{Dataset, Image};
 pub use error::{Error, Result};
 pub use model::Model;

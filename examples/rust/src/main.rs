@@ -1,15 +1,17 @@
-//! ammpl CLIP_FOLDER PHOTOS OUT.safetensors: learns the classes of PHOTOS/train (a folder each), saves that, and names the
-//! pictures of PHOTOS/test with two threads.
+//! ammpl [--backend NAME] [--backend-dir DIR] CLIP_FOLDER PHOTOS OUT.safetensors: learns the classes of PHOTOS/train (a folder each), saves
+//! that, and names the pictures of PHOTOS/test with two threads; on the CPU, or with --backend cuda on a GPU.
 use ammpl::{sys, Context, Dataset, Model, Outcome, Prompt, Session};
 use std::process::ExitCode;
 use std::thread;
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let folder = option(&mut arguments, "--backend-dir");
+    let backend = option(&mut arguments, "--backend").unwrap_or_else(|| "cpu".into());
     let done = match arguments.as_slice() {
-        [clip, photos, out] => run(clip, photos, out),
+        [clip, photos, out] => run(&backend, folder.as_deref(), clip, photos, out),
         _ => {
-            eprintln!("usage: ammpl CLIP_FOLDER PHOTOS OUT.safetensors");
+            eprintln!("usage: ammpl [--backend NAME] [--backend-dir DIR] CLIP_FOLDER PHOTOS OUT.safetensors");
             return ExitCode::from(2);
         }
     };
@@ -20,9 +22,16 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn run(clip: &str, photos: &str, out: &str) -> ammpl::Result<()> {
-    let ctx = Context::builder().log(sys::AMMPL_LEVEL_WARN, |_, line| eprintln!("{line}")).build()?;
-    let model = Model::load(&ctx, clip, None)?;
+/// Takes `NAME VALUE` out of the arguments.
+fn option(arguments: &mut Vec<String>, name: &str) -> Option<String> {
+    let at = arguments.iter().position(|a| a == name).filter(|at| at + 1 < arguments.len())?;
+    arguments.drain(at..at + 2).nth(1)
+}
+
+fn run(backend: &str, folder: Option<&str>, clip: &str, photos: &str, out: &str) -> ammpl::Result<()> {
+    let builder = Context::builder().log(sys::AMMPL_LEVEL_WARN, |_, line| eprintln!("{line}"));
+    let ctx = if backend == "cpu" { builder } else { builder.backends(folder) }.build()?;
+    let model = Model::load_on(&ctx.find_device(backend)?, clip, None)?;
     let train = Dataset::open_folder(&ctx, photos, "train")?;
     let mut prompt = Prompt::new(&model, sys::AMMPL_METHOD_AMMPL, &train.class_names(), None)?;
     let outcome = Session::new(&model, None)?.train(&mut prompt, &train, None, |p| {

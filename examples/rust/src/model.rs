@@ -1,5 +1,5 @@
 //! The frozen CLIP.
-use crate::context::{raw_config, Config, Context, Shared};
+use crate::context::{raw_config, Config, Context, Device, Shared};
 use crate::dataset::Image;
 use crate::error::{c_string, check, text, Result};
 use crate::sys;
@@ -24,12 +24,17 @@ impl Drop for Model {
 impl Model {
     /// A .safetensors file or a folder that holds one, for the CPU.
     pub fn load(ctx: &Context, path: &str, config: Option<&Config>) -> Result<Model> {
-        let mut raw = ptr::null_mut();
+        Model::load_on(&ctx.find_device("cpu")?, path, config)
+    }
+
+    /// The same for a device.
+    pub fn load_on(device: &Device, path: &str, config: Option<&Config>) -> Result<Model> {
+        let (mut raw, shared) = (ptr::null_mut(), device.shared.clone());
         let path = c_string(path)?;
         check(unsafe {
-            sys::ammpl_model_load_file(ctx.shared.raw, ptr::null(), path.as_ptr(), raw_config(config), &mut raw)
+            sys::ammpl_model_load_file(shared.raw, device.raw, path.as_ptr(), raw_config(config), &mut raw)
         })?;
-        Ok(Model { raw, shared: ctx.shared.clone() })
+        Ok(Model { raw, shared })
     }
 
     /// For functions of [`sys`] that are not wrapped; the object stays this one's.

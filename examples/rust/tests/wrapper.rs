@@ -279,6 +279,9 @@ fn text_tower_loss_and_back() {
 #[test]
 fn errors_have_status_and_sentence() {
     let w = world(Context::new().unwrap());
+    let nowhere = Context::builder().backends(Some("/")).build().unwrap().find_device("no-such").err().unwrap();
+    assert_eq!(nowhere.status, sys::AMMPL_E_BACKEND);
+    assert!(nowhere.message.contains("no-such"), "{}", nowhere.message);
     let missing = Model::load(&w.ctx, "/no/such/model", None).err().unwrap();
     assert_eq!(missing.status, sys::AMMPL_E_IO);
     assert!(missing.to_string().contains("/no/such/model"));
