@@ -245,7 +245,7 @@ static int32_t fill_stream(ammpl_stream *s)
 {
     CUDA(s->host, cudaStreamCreateWithFlags(&s->queue, cudaStreamNonBlocking));
     void *fault;
-    CUDA(s->host, cudaHostAlloc(&fault, sizeof(int32_t), cudaHostAllocMapped));
+    TRY(alloc_pinned(s, sizeof(int32_t), &fault));
     s->fault = (volatile int32_t *)fault;
     *s->fault = FAULT_NONE;
     return AMMPL_OK;
@@ -270,10 +270,8 @@ static void stream_destroy(ammpl_stream *s)
         for (int i = 0; i < 2; i++)
             if (s->asked[i])
                 (void)cudaEventDestroy(s->asked[i]);
-        if (s->staging.memory)
-            (void)cudaFreeHost(s->staging.memory);
-        if (s->fault)
-            (void)cudaFreeHost((void *)s->fault);
+        free_pinned(s, s->staging.memory, SEGMENTS * SEGMENT_BYTES);
+        free_pinned(s, (void *)s->fault, sizeof(int32_t));
         if (s->queue)
             (void)cudaStreamDestroy(s->queue);
         close_pool(s->device);
@@ -312,8 +310,20 @@ static int32_t stream_create(const ammpl_host *host, int32_t device, int32_t pre
     return AMMPL_OK;
 }
 
+/* Lists of blocks, and of graphs: a stream has few of either. */
+enum { LISTS = 16 << 10 };
+
+static uint64_t stream_bytes(ammpl_stream *s, int32_t rehearse)
+{
+    size_t scratch = s->scratch_wanted > s->scratch_bytes ? s->scratch_wanted : s->scratch_bytes;
+    s->rehearsing = rehearse != 0;
+    if (rehearse)
+        s->scratch_wanted = 0;
+    return (uint64_t)WORKSPACE + SEGMENTS * SEGMENT_BYTES + GRAPH_BYTES + NUMBERS_BYTES + LISTS + scratch;
+}
+
 static const ammpl_backend backend = {AMMPL_BACKEND_SPI_VERSION, sizeof(ammpl_backend), "cuda", &table, device_count,
-                                      describe, memory, stream_create, stream_destroy};
+                                      describe, memory, stream_create, stream_destroy, stream_bytes};
 
 extern "C" __attribute__((visibility("default"))) int32_t ammpl_backend_entry(const ammpl_host *host, const ammpl_backend **out)
 {

@@ -7,7 +7,8 @@
  *
  * What changes from step to step without changing the calls are the bytes of uploads: they go through pinned memory of the segment,
  * from which the graph copies.  Pixels and labels are such, and so are arguments that change (graph_numbers): steps that are counted,
- * learning rates.  An upload for which GRAPH_PINNED bytes do not suffice is done at once and ends the segment.
+ * learning rates.  Calls as they are written down and pinned memory are GRAPH_BYTES at most: an upload that finds no room is done at once
+ * and ends the segment, and a segment whose calls find none is not kept.
  */
 #include "common.cuh"
 
@@ -50,22 +51,89 @@ struct graphs {
     char failure[FAILURE_TEXT];
 };
 
+/* ---- memory of the host: GRAPH_BYTES at most ---- */
+
+static void drop_graph(segment *g)
+{
+    if (g->done)
+        (void)cudaEventSynchronize(g->done);
+    if (g->exec)
+        (void)cudaGraphExecDestroy(g->exec);
+    g->exec = NULL;
+    (void)cudaGetLastError(); /* or the next launch takes it for its own */
+}
+
+static void forget_segment(ammpl_stream *s, segment **at)
+{
+    segment *g = *at;
+    if (!g)
+        return;
+    drop_graph(g);
+    if (g->done)
+        (void)cudaEventDestroy(g->done);
+    free_pinned(s, g->pinned, g->log.data);
+    s->host->release(s->host->user, g->log.at);
+    s->host->release(s->host->user, g);
+    *at = NULL;
+}
+
+/* Bytes of the host: the calls, and the pinned memory, though it may not be there yet. */
+static size_t bytes_of(const segment *k)
+{
+    return k->log.room + k->log.data;
+}
+
+/* Not asked for lately: it gives way where memory is short. */
+static bool is_stale(const graphs *g, const segment *k)
+{
+    return k != g->matching && g->clock - k->age > SEGMENTS_KEPT;
+}
+
+/* May what is no segment yet take so many bytes, beside those that are asked for? */
+static bool has_room(const graphs *g, size_t bytes)
+{
+    size_t taken = 0;
+    for (int i = 0; i < SEGMENTS_KEPT; i++)
+        taken += g->kept[i] && !is_stale(g, g->kept[i]) ? bytes_of(g->kept[i]) : 0;
+    return bytes <= GRAPH_BYTES && taken <= GRAPH_BYTES - bytes;
+}
+
+static void make_room(ammpl_stream *s, size_t bytes)
+{
+    graphs *g = s->graphs;
+    for (int i = 0; i < SEGMENTS_KEPT; i++)
+        bytes += g->kept[i] ? bytes_of(g->kept[i]) : 0;
+    for (int i = 0; i < SEGMENTS_KEPT && bytes > GRAPH_BYTES; i++)
+        if (g->kept[i] && is_stale(g, g->kept[i])) {
+            bytes -= bytes_of(g->kept[i]);
+            forget_segment(s, &g->kept[i]);
+        }
+}
+
 /* ---- logs ---- */
+
+static bool log_grow(ammpl_stream *s, call_log *log, size_t need)
+{
+    size_t room = need > 2 * log->room ? need + LOG_FIRST : 2 * log->room, both = log->room + room + log->data;
+    if (!has_room(s->graphs, both))
+        return false;
+    make_room(s, both);
+    char *bigger = (char *)s->host->alloc(s->host->user, room);
+    if (!bigger)
+        return false;
+    if (log->used)
+        memcpy(bigger, log->at, log->used);
+    s->host->release(s->host->user, log->at);
+    log->at = bigger;
+    log->room = room;
+    return true;
+}
 
 static bool log_add(ammpl_stream *s, call_log *log, const call_head *head, const char *args)
 {
     size_t need = log->used + sizeof *head + head->bytes;
-    if (need > log->room) {
-        size_t room = need > 2 * log->room ? need + LOG_FIRST : 2 * log->room;
-        char *bigger = (char *)s->host->alloc(s->host->user, room);
-        if (!bigger)
-            return false;
-        if (log->used)
-            memcpy(bigger, log->at, log->used);
-        s->host->release(s->host->user, log->at);
-        log->at = bigger;
-        log->room = room;
-    }
+    if (need > log->room && !log_grow(s, log, need))
+        return false;
     memcpy(log->at + log->used, head, sizeof *head);
     memcpy(log->at + log->used + sizeof *head, args, head->bytes);
     log->used = need;
@@ -90,68 +158,16 @@ static bool same_call(const call_log *log, size_t at, const call_head *head, con
 
 /* ---- segments ---- */
 
-static void drop_graph(segment *g)
-{
-    if (g->done)
-        (void)cudaEventSynchronize(g->done);
-    if (g->exec)
-        (void)cudaGraphExecDestroy(g->exec);
-    g->exec = NULL;
-    (void)cudaGetLastError(); /* or the next launch takes it for its own */
-}
-
-static void forget_segment(ammpl_stream *s, segment **at)
-{
-    segment *g = *at;
-    if (!g)
-        return;
-    drop_graph(g);
-    if (g->done)
-        (void)cudaEventDestroy(g->done);
-    if (g->pinned)
-        (void)cudaFreeHost(g->pinned);
-    s->host->release(s->host->user, g->log.at);
-    s->host->release(s->host->user, g);
-    *at = NULL;
-}
-
-/* Not asked for lately: it gives way where pinned memory is short. */
-static bool is_stale(const graphs *g, const segment *k)
-{
-    return g->clock - k->age > SEGMENTS_KEPT;
-}
-
-/* May a segment hold so many bytes of uploads, beside those that are asked for? */
-static bool has_room(const graphs *g, size_t bytes)
-{
-    size_t taken = 0;
-    for (int i = 0; i < SEGMENTS_KEPT; i++)
-        taken += g->kept[i] && !is_stale(g, g->kept[i]) ? g->kept[i]->log.data : 0;
-    return bytes <= GRAPH_PINNED && taken <= GRAPH_PINNED - bytes;
-}
-
-static void make_room(ammpl_stream *s, size_t bytes)
-{
-    graphs *g = s->graphs;
-    for (int i = 0; i < SEGMENTS_KEPT; i++)
-        bytes += g->kept[i] ? g->kept[i]->log.data : 0;
-    for (int i = 0; i < SEGMENTS_KEPT && bytes > GRAPH_PINNED; i++)
-        if (g->kept[i] && is_stale(g, g->kept[i])) {
-            bytes -= g->kept[i]->log.data;
-            forget_segment(s, &g->kept[i]);
-        }
-}
-
 /* What was done as it came is a segment from now on; the one that was not asked for longest gives way. */
 static void keep_log(ammpl_stream *s)
 {
     graphs *g = s->graphs;
-    if (g->broken || g->log.calls < CALLS_LEAST || !has_room(g, g->log.data)) {
+    if (g->broken || g->log.calls < CALLS_LEAST || !has_room(g, g->log.room + g->log.data)) {
         log_clear(&g->log);
         g->broken = false;
         return;
     }
-    make_room(s, g->log.data);
+    make_room(s, g->log.room + g->log.data);
     int oldest = 0;
     for (int i = 0; i < SEGMENTS_KEPT && g->kept[oldest]; i++)
         if (!g->kept[i] || g->kept[i]->age < g->kept[oldest]->age)
@@ -174,8 +190,8 @@ static int32_t open_segment(ammpl_stream *s, segment *m)
         return AMMPL_OK;
     device_guard guard(s->device);
     if (m->log.data && !m->pinned) {
-        void *memory = NULL;
-        CUDA(s->host, cudaHostAlloc(&memory, m->log.data, 0));
+        void *memory;
+        TRY(alloc_pinned(s, m->log.data, &memory));
         m->pinned = (char *)memory;
     }
     CUDA(s->host, cudaEventCreateWithFlags(&m->done, cudaEventDisableTiming));
@@ -217,10 +233,11 @@ static int32_t give_up_matching(ammpl_stream *s)
 {
     graphs *g = s->graphs;
     size_t end = g->position;
-    segment *m = stop_matching(g);
+    const segment *m = g->matching; /* until its calls are written down: it may not give way to them */
     log_clear(&g->log);
     for (size_t at = 0; at < end && !g->broken; at += sizeof(call_head) + ((const call_head *)(m->log.at + at))->bytes)
         g->broken = !log_add(s, &g->log, (const call_head *)(m->log.at + at), m->log.at + at + sizeof(call_head));
+    (void)stop_matching(g);
     int32_t status = do_calls(s, m, end);
     g->broken = g->broken || status < 0;
     return status;
@@ -389,7 +406,7 @@ int32_t graph_call(ammpl_stream *s, queued_run run, const char *args, size_t byt
  * upload that was held back belonged to a segment that had its room. */
 static bool may_hold(const graphs *g, size_t bytes)
 {
-    return bytes <= GRAPH_PINNED && has_room(g, (g->matching ? g->data : g->log.data) + bytes);
+    return bytes <= GRAPH_BYTES && has_room(g, g->log.room + (g->matching ? g->data : g->log.data) + bytes);
 }
 
 int32_t graph_upload(ammpl_stream *s, void *dst, const void *src_host, size_t bytes)
@@ -445,6 +462,11 @@ void graph_forget(ammpl_stream *s)
     for (int i = 0; s->graphs && i < SEGMENTS_KEPT; i++)
         if (s->graphs->kept[i])
             drop_graph(s->graphs->kept[i]);
+}
+
+bool graph_is_captured(const ammpl_stream *s)
+{
+    return s->graphs && s->graphs->capturing;
 }
 
 void graph_close(ammpl_stream *s)

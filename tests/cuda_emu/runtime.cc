@@ -98,6 +98,13 @@ bool failure_due(void) /* for cublas.cc, whose statuses are others */
     return true; /* the last error is that of cuBLAS's own runtime */
 }
 
+static void note_memory(bool anew)
+{
+    counts->device = bytes_total() - bytes_free();
+    uint64_t now = counts->device + counts->pinned;
+    counts->most = anew || now > counts->most ? now : counts->most;
+}
+
 void lock(void)
 {
     mutex.lock();
@@ -134,6 +141,7 @@ void cuda_emu_configure(uint64_t new_seed, size_t memory, int new_devices)
     set_seed(new_seed);
     set_total(memory);
     devices = new_devices;
+    note_memory(true);
 }
 
 void cuda_emu_judge(int judge)
@@ -396,6 +404,7 @@ cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned)
     BEGIN();
     counts->allocations++;
     *p = allocate_pinned(bytes);
+    note_memory(false);
     return *p ? cudaSuccess : c.fails(cudaErrorMemoryAllocation);
 }
 
@@ -442,6 +451,7 @@ cudaError_t cudaMallocFromPoolAsync(void **p, size_t bytes, cudaMemPool_t, cudaS
         drain_all(); /* what is about to be freed may do */
         *p = allocate(bytes, born);
     }
+    note_memory(false);
     return *p ? cudaSuccess : c.fails(cudaErrorMemoryAllocation);
 }
 

@@ -33,25 +33,6 @@ START_TEST(graphs_fail)
 }
 END_TEST
 
-/* Values of all tensors, one after the other. */
-static float *values_of(const learner *l)
-{
-    size_t all = 0, at = 0;
-    for (size_t t = 0; t < l->prompt->tensors; t++)
-        all += (size_t)l->prompt->tensor[t].count;
-    float *x = malloc(all * sizeof *x);
-    ck_assert_ptr_nonnull(x);
-    for (size_t t = 0; t < l->prompt->tensors; at += (size_t)l->prompt->tensor[t++].count)
-        ck_ok(ammpl_prompt_tensor_read(l->prompt, t, x + at, (size_t)l->prompt->tensor[t].count));
-    return x;
-}
-
-static void put_values(learner *l, const float *x)
-{
-    for (size_t t = 0; t < l->prompt->tensors; x += l->prompt->tensor[t++].count)
-        ck_ok(ammpl_prompt_tensor_write(l->prompt, t, x, (size_t)l->prompt->tensor[t].count));
-}
-
 /* A step in which a call fails, and what its user does then: the gradients once more; tensors that a failed update may have left between
  * two steps are written anew.  False: the call was not reached. */
 enum { STEPS_THEN = 4 };

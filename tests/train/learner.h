@@ -35,8 +35,11 @@ void close_learner(learner *l); /* nothing is left over */
 ammpl_status gradients(learner *l, uint32_t number, double *loss);
 double step(learner *l, uint32_t number);
 bool same_tensors(const learner *a, const learner *b);
+float *values_of(const learner *l); /* of all tensors, one after the other (malloc) */
+void put_values(learner *l, const float *x);
 
-/* device_failures.c */
+/* device_failures.c, device_memory.c */
 void add_failures(Suite *to);
+void add_memory(Suite *to);
 
 #endif

@@ -286,43 +286,6 @@ START_TEST(graphs)
 }
 END_TEST
 
-/* ---- a device that is full ---- */
-
-/* A batch that does not fit fails with a status that says so; a smaller one on the same session gives what it gave before. */
-START_TEST(memory_runs_out)
-{
-    enum { MANY = 600 };
-    learner l;
-    configure(1, (size_t)24 << 20, 1);
-    open_learner(&l, true, "f32", "vpt");
-    float *many = malloc(MANY * l.chw * sizeof *many), *logits = malloc(MANY * NANO_CLASSES * sizeof *logits);
-    float before[BATCH * NANO_CLASSES], after[BATCH * NANO_CLASSES];
-    int32_t label[MANY];
-    const ammpli_engine *e = &l.session->engine; /* other programs leave less than the quarter of the device that a step may keep */
-    uint64_t left, all;
-    void *others;
-    for (size_t i = 0; i < MANY; i++) {
-        memcpy(many + i * l.chw, l.pixels, l.chw * sizeof *many);
-        label[i] = (int32_t)(i % NANO_CLASSES);
-    }
-    ammpl_batch batch = {.struct_size = sizeof batch, .n = MANY, .pixels = many, .label = label, .seed = 3};
-    double loss;
-    ck_ok(ammpl_session_predict(l.session, l.prompt, l.pixels, BATCH, before, BATCH * NANO_CLASSES));
-    ck_ok(e->model->device->backend->memory(&e->ctx->host, e->model->device->index, &left, &all));
-    ck_ok(e->ops->alloc(e->stream, (size_t)left - (3 << 20), &others));
-    for (int again = 0; again < 2; again++) {
-        ck_status(ammpl_session_accumulate(l.session, l.prompt, &batch, &loss, NULL), AMMPL_E_DEVICE_MEMORY, "smaller batch");
-        ck_ok(ammpl_session_predict(l.session, l.prompt, l.pixels, BATCH, after, BATCH * NANO_CLASSES));
-        ck_assert_int_eq(memcmp(before, after, sizeof before), 0);
-    }
-    step(&l, 0);
-    e->ops->release(e->stream, others);
-    free(many);
-    free(logits);
-    close_learner(&l);
-}
-END_TEST
-
 int main(void)
 {
     setenv("AMMPL_TEST_BACKEND", TEST_PLUGIN, 0);
@@ -355,7 +318,7 @@ int main(void)
         tcase_add_loop_test(g, graphs, 0, 9);
         suite_add_tcase(s, g);
         add_failures(s);
-        tcase_add_test(c, memory_runs_out);
+        add_memory(s);
     }
     suite_add_tcase(s, c);
     return test_main(s);
