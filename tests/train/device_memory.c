@@ -45,8 +45,8 @@ END_TEST
 
 /* ---- memory_limit ---- */
 
-/* Pictures of a batch that a limit makes go in parts, and a batch beside which nothing counts that a stream takes whatever it is asked. */
-enum { IMAGES = 37, PICTURES = 900, TIMES = 5 };
+/* Pictures of a batch that a limit makes go in parts; what a stream may take for graphs on the emulated device, and lists. */
+enum { IMAGES = 37, TIMES = 5, RESERVED = (1 << 20) + (16 << 10) };
 static const char *const limited[] = {"coop", "maple", "ammpl", "vpt"};
 enum { LIMITED = sizeof limited / sizeof *limited };
 
@@ -162,7 +162,7 @@ START_TEST(limit_too_small)
     snprintf(needs, sizeof needs, "at least %lld bytes", (long long)all);
     for (int again = 0; again < 2; again++) {
         l.n = IMAGES;
-        ck_status(gradients(&l, 0, &loss), AMMPL_E_MEMORY, needs);
+        ck_status(gradients(&l, 0, &loss), AMMPL_E_MEMORY, again ? "needs at least" : needs); /* more where scratch is there already */
         l.n = 1;
         ck_ok(gradients(&l, 0, &loss));
         ck_assert_msg(fabs(loss - want) <= 1e-4 * fabs(want), "loss %.9g, not %.9g", loss, want);
@@ -209,20 +209,20 @@ START_TEST(limit_of_features)
 }
 END_TEST
 
-/* ammpl_session_plan of a new session on a device: no less than the call takes, when it is repeated too; and little more than that where the
- * batch is what counts. */
+/* ammpl_session_plan of a new session on a device: no less than the call takes, when it is repeated too, and to 5 % no more but for what
+ * is reserved for graphs. */
 START_TEST(planned)
 {
     const char *method = limited[_i];
     learner l;
     double loss;
     configure(0, (size_t)1 << 30, 1);
-    open_larger(&l, true, "f32", method, "sgd", PICTURES);
+    open_larger(&l, true, "f32", method, "sgd", IMAGES);
     for (int k = 0; k < 2; k++) {
         uint64_t bytes;
-        l.n = k ? PICTURES : BATCH;
-        for (int i = 0; i < 3; i++)
-            ck_ok(ammpl_prompt_zero_gradients(l.prompt));
+        l.n = k ? IMAGES : BATCH;
+        ck_ok(gradients(&l, 0, &loss)); /* the prompt's stream has then what it wants */
+        ck_ok(gradients(&l, 0, &loss));
         ammpl_session_destroy(l.session);
         l.session = NULL;
         mark empty = bytes_now(&l);
@@ -234,7 +234,7 @@ START_TEST(planned)
         mark taken = peak_since(&l, empty);
         printf("# %s, %d pictures: %lld bytes planned, %lld taken\n", method, (int)l.n, (long long)bytes, (long long)taken.all);
         ck_assert_msg(taken.all <= bytes && taken.device <= bytes, "%s: %lld bytes planned, %lld taken", method, (long long)bytes, (long long)taken.all);
-        ck_assert_msg(!k || (double)taken.all >= 0.95 * (double)bytes, "%s: %lld bytes planned, %lld taken", method, (long long)bytes,
+        ck_assert_msg((double)taken.all + RESERVED >= 0.95 * (double)bytes, "%s: %lld bytes planned, %lld taken", method, (long long)bytes,
                       (long long)taken.all);
     }
     close_learner(&l);
