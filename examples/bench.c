@@ -144,6 +144,8 @@ static bool make_model(struct app *app)
     atexit(remove_model);
     signal(SIGINT, interrupted);
     signal(SIGTERM, interrupted);
+    if (signal(SIGHUP, interrupted) == SIG_IGN) /* under nohup it goes on */
+        signal(SIGHUP, SIG_IGN);
     int failed = bench_write_model(opt.architecture, folder, opt.half);
     return failed == 0 || app_fail(app, "the random model could not be written: %s", strerror(failed));
 }

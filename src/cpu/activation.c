@@ -1,6 +1,6 @@
 /* activation.c - QuickGELU x s(1.702 x), GELU x Phi(x) (exact, by erf), ReLU; and their slopes.
  *
- * Accuracy of the fast path against the exact function: see tests/ops/test_functions.c, which measures it on a grid.
+ * Accuracy of the fast path against the exact function: see tests/ops/case_functions.c, which measures it on a grid.
  */
 #include "cpu/kernels.h"
 

@@ -251,18 +251,36 @@ START_TEST(ahead)
 END_TEST
 
 /* A dropped job is left alone from then on, and does nothing twice. */
+static atomic_bool dropping;
+static atomic_int begun;
+
+/* Ends 20 ms after the caller is about to drop the job: it would have to be held up for seconds before all tasks were done. */
+static void note_slowly(void *arg, int64_t i, int worker)
+{
+    atomic_fetch_add(&begun, 1);
+    while (!atomic_load(&dropping))
+        usleep(100);
+    usleep(20000);
+    note(arg, i, worker);
+}
+
 START_TEST(ahead_dropped)
 {
     open_pool(threads[_i]);
     notes *n = new_notes();
-    n->spin = 20000;
-    ammpli_ahead job = {.fn = note, .arg = n, .n = TASKS};
+    ammpli_ahead job = {.fn = note_slowly, .arg = n, .n = TASKS};
+    atomic_store(&dropping, false);
+    atomic_store(&begun, 0);
     ammpli_ahead_start(pool, &job);
+    while (threads[_i] > 1 && atomic_load(&begun) == 0)
+        usleep(100);
+    atomic_store(&dropping, true);
     ammpli_ahead_drop(pool, &job);
     int done = 0, later = 0;
     for (int i = 0; i < TASKS; i++)
         done += atomic_load(&n->times[i]);
     ck_assert_int_lt(done, TASKS);
+    ck_assert_int_eq(done, atomic_load(&begun)); /* what was being done was waited for */
     notes *loop = new_notes();
     ammpli_parallel(pool, TASKS, note, loop);
     for (int i = 0; i < TASKS; i++)
