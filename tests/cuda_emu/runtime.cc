@@ -141,6 +141,7 @@ void cuda_emu_configure(uint64_t new_seed, size_t memory, int new_devices)
     set_seed(new_seed);
     set_total(memory);
     devices = new_devices;
+    counts->queued = 0; /* what a killed process left is none of this one's */
     note_memory(true);
 }
 
