@@ -65,7 +65,7 @@ static bool failing_step(learner *l, uint32_t number, int64_t call, int error, d
  * step fails with its status or is right to the bit, and so is the next one.  Without momentum, so that a user can go back. */
 START_TEST(steps_fail)
 {
-    static const int64_t strides[] = {67, 127, 17};
+    static const int64_t strides[] = {131, 127, 17};
     const char *method = methods[_i % METHODS];
     int failed = 0, calls = 0;
     uint32_t in = (uint32_t)(_i / METHODS); /* that step */
@@ -185,7 +185,7 @@ END_TEST
 void add_failures(Suite *to)
 {
     TCase *c = tcase_create("failures");
-    tcase_set_timeout(c, 120);
+    tcase_set_timeout(c, 300);
     tcase_add_loop_test(c, graphs_fail, 0, 4);
     tcase_add_loop_test(c, steps_fail, 0, 3 * METHODS);
     tcase_add_loop_test(c, device_is_lost, 0, 4 * METHODS);

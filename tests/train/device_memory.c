@@ -244,7 +244,7 @@ END_TEST
 void add_memory(Suite *to)
 {
     TCase *c = tcase_create("memory");
-    tcase_set_timeout(c, 120);
+    tcase_set_timeout(c, 300);
     tcase_add_test(c, memory_runs_out);
     tcase_add_loop_test(c, limit_respected, 0, 2 * LIMITED);
     tcase_add_loop_test(c, limit_too_small, 0, LIMITED);
