@@ -45,7 +45,7 @@ struct graphs {
     size_t position, data; /* in matching's log; bytes in its pinned memory so far */
     call_log log;    /* of what is done as it comes */
     bool broken;     /* that is no segment */
-    bool off;        /* pinned memory, a capture or a launch was refused: never again */
+    bool off;        /* pinned memory, a capture, a launch or its event was refused: never again */
     uint64_t clock;
     int32_t failed; /* a status that could not be returned, and its sentence: the next call does */
     char failure[FAILURE_TEXT];
@@ -283,8 +283,7 @@ static int32_t start_segment(ammpl_stream *s, segment *m)
     m->writable = false;
     if (cudaEventRecord(m->done, s->queue) != cudaSuccess) { /* nothing will tell when the pinned memory has been read */
         (void)cudaGetLastError();
-        g->off = true;
-        CUDA(s->host, cudaStreamSynchronize(s->queue));
+        g->off = true; /* so it is never written again */
     }
     return AMMPL_OK;
 }

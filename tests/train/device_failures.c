@@ -79,9 +79,7 @@ START_TEST(steps_fail)
     for (uint32_t i = 0; i < in + 2; i++)
         want[i] = step(&l, i);
     float *end = values_of(&l);
-    size_t bytes = 0;
-    for (size_t t = 0; t < l.prompt->tensors; t++)
-        bytes += (size_t)l.prompt->tensor[t].count * sizeof *end;
+    size_t bytes = values_bytes(&l);
     bool reached = true;
     for (int64_t k = _i; reached; k += strides[in]) {
         int error = 1 + calls / 2 % 2;
@@ -102,6 +100,54 @@ START_TEST(steps_fail)
     printf("# %s, step %d: %d of %d calls made it fail\n", method, (int)in, failed, calls);
     ck_assert(calls > 1 && (in > 0 || failed > 0));
     free(end);
+    close_learner(&l);
+}
+END_TEST
+
+/* Does the session see the tensors as they are? */
+static bool sees_tensors(learner *l)
+{
+    float kept[BATCH * NANO_CLASSES], anew[BATCH * NANO_CLASSES];
+    ck_ok(ammpl_session_predict(l->session, l->prompt, l->pixels, BATCH, kept, BATCH * NANO_CLASSES));
+    ammpl_session_destroy(l->session);
+    ck_ok(ammpl_session_create(l->model, l->cfg, &l->session));
+    ck_ok(ammpl_session_predict(l->session, l->prompt, l->pixels, BATCH, anew, BATCH * NANO_CLASSES));
+    return memcmp(kept, anew, sizeof kept) == 0;
+}
+
+/* Each call fails in turn while gradients are cleared, or tensors updated: nothing of it comes later, and where some tensors have changed
+ * the session that knew the old ones sees that. */
+START_TEST(updates_fail)
+{
+    learner l;
+    double loss;
+    int failed = 0, changed = 0;
+    configure(1, (size_t)1 << 30, 1); /* as late as can be */
+    open_learner(&l, true, "f32", "maple");
+    test_count_refusals(l.ctx, false);
+    ck_ok(gradients(&l, 0, &loss));
+    ck_assert(sees_tensors(&l));
+    float *before = values_of(&l);
+    size_t bytes = values_bytes(&l);
+    bool reached = true;
+    for (int k = 0; reached; k++) {
+        uint64_t failures = counted()->failures;
+        fail_at(k, 1, 0);
+        ammpl_status status = _i ? ammpl_optimizer_step(l.optimizer) : ammpl_prompt_zero_gradients(l.prompt);
+        fail_at(-1, 0, 0);
+        reached = counted()->failures > failures;
+        ck_assert_msg(status >= 0 || counted()->queued == 0, "call %d: %d operations are still queued", k, (int)counted()->queued);
+        failed += status < 0;
+        float *now = values_of(&l);
+        if (status < 0 && !changed && memcmp(now, before, bytes) != 0) {
+            ck_assert_msg(sees_tensors(&l), "call %d: a prediction of the tensors before", k);
+            changed++;
+        }
+        free(now);
+    }
+    printf("# %d calls made it fail\n", failed);
+    ck_assert(failed > 3 && changed == _i);
+    free(before);
     close_learner(&l);
 }
 END_TEST
@@ -188,6 +234,7 @@ void add_failures(Suite *to)
     tcase_set_timeout(c, 300);
     tcase_add_loop_test(c, graphs_fail, 0, 4);
     tcase_add_loop_test(c, steps_fail, 0, 3 * METHODS);
+    tcase_add_loop_test(c, updates_fail, 0, 2);
     tcase_add_loop_test(c, device_is_lost, 0, 4 * METHODS);
     suite_add_tcase(to, c);
 }

@@ -94,31 +94,31 @@ double step(learner *l, uint32_t number)
     return loss;
 }
 
-bool same_tensors(const learner *a, const learner *b)
+size_t values_bytes(const learner *l)
 {
-    bool same = true;
-    for (size_t t = 0; t < a->prompt->tensors; t++) {
-        size_t n = (size_t)a->prompt->tensor[t].count;
-        float *x = malloc(n * sizeof *x), *y = malloc(n * sizeof *y);
-        ck_ok(ammpl_prompt_tensor_read(a->prompt, t, x, n));
-        ck_ok(ammpl_prompt_tensor_read(b->prompt, t, y, n));
-        same = same && memcmp(x, y, n * sizeof *x) == 0;
-        free(x);
-        free(y);
-    }
-    return same;
+    size_t all = 0;
+    for (size_t t = 0; t < l->prompt->tensors; t++)
+        all += (size_t)l->prompt->tensor[t].count * sizeof(float);
+    return all;
 }
 
 float *values_of(const learner *l)
 {
-    size_t all = 0, at = 0;
-    for (size_t t = 0; t < l->prompt->tensors; t++)
-        all += (size_t)l->prompt->tensor[t].count;
-    float *x = malloc(all * sizeof *x);
+    size_t at = 0;
+    float *x = malloc(values_bytes(l));
     ck_assert_ptr_nonnull(x);
     for (size_t t = 0; t < l->prompt->tensors; at += (size_t)l->prompt->tensor[t++].count)
         ck_ok(ammpl_prompt_tensor_read(l->prompt, t, x + at, (size_t)l->prompt->tensor[t].count));
     return x;
+}
+
+bool same_tensors(const learner *a, const learner *b)
+{
+    float *x = values_of(a), *y = values_of(b);
+    bool same = memcmp(x, y, values_bytes(a)) == 0;
+    free(x);
+    free(y);
+    return same;
 }
 
 void put_values(learner *l, const float *x)

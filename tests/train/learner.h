@@ -36,6 +36,7 @@ ammpl_status gradients(learner *l, uint32_t number, double *loss);
 double step(learner *l, uint32_t number);
 bool same_tensors(const learner *a, const learner *b);
 float *values_of(const learner *l); /* of all tensors, one after the other (malloc) */
+size_t values_bytes(const learner *l);
 void put_values(learner *l, const float *x);
 
 /* device_failures.c, device_memory.c */
