@@ -107,7 +107,7 @@ struct thread_now {
     int64_t countdown;   /* accesses until another thread goes on */
 };
 /* Of each of the host's threads: what one does outside of the emulator while another one's kernel runs is no access of that kernel. */
-extern __thread thread_now now;
+extern __thread thread_now now __attribute__((tls_model("initial-exec")));
 extern bool judging;
 std::string where(void); /* "kernel k, block 3, thread 7" or the operation's name */
 void switch_thread(void);
