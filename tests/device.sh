@@ -5,7 +5,7 @@
 #   device.sh build build/cuda/libammpl-cuda.so
 #
 # On the emulated device every access of the towers (under each of its three policies) and of a step of every method is judged; then
-# all cases run with every access of a kernel made and none judged, which is ten times as fast.  The ops have a program of their own
+# all cases run with every access of a kernel made and none judged, which takes about half the time.  The ops have a program of their own
 # (test_device_ops).  Each program prints how many kernels and launches it saw, and fails when there were none.  Without a device all of
 # them say SKIP.  The last line is as that of tests/run.sh.
 build=$(cd "$1" && pwd) || exit 1
