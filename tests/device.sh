@@ -1,16 +1,13 @@
 #!/bin/sh
 # The towers, the methods' goldens, trajectories and resumed runs on a device's plug-in: the programs that run on the CPU, too.
 #
-#   device.sh [--short] BUILD [PLUGIN]     default: the emulated device of the build (tests/cuda_emu)
+#   device.sh BUILD [PLUGIN]     default: the emulated device of the build (tests/cuda_emu)
 #   device.sh build build/cuda/libammpl-cuda.so
 #
-# On the emulated device the towers run under each of its three policies with every access judged, the rest with every access of
-# a kernel made and none judged, which is ten times as fast; the ops have a program of their own (test_device_ops).  --short, for
-# .ci/run: the towers under one policy, every variant's 12 steps of training, runs resumed at every step.  Left out are then single
-# steps, passes in parts, and what else trainer and exact hold.  Each program prints how many kernels and launches it saw, and fails
-# when there were none.  Without a device all of them say SKIP.  The last line is as that of tests/run.sh.
-short=
-[ "$1" = --short ] && short=yes && shift
+# On the emulated device every access of the towers (under each of its three policies) and of a step of every method is judged; then
+# all cases run with every access of a kernel made and none judged, which takes about half the time.  The ops have a program of their own
+# (test_device_ops).  Each program prints how many kernels and launches it saw, and fails when there were none.  Without a device all of
+# them say SKIP.  The last line is as that of tests/run.sh.
 build=$(cd "$1" && pwd) || exit 1
 plugin=${2:-$build/tests/cuda_emu/libammpl-cuda.so}
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -34,19 +31,16 @@ start() { # start NAME PROGRAM [CASES]: in the background
 }
 for AMMPL_TEST_SEED in 0 1 2; do
     export AMMPL_TEST_SEED
-    [ "$short" ] && [ "$AMMPL_TEST_SEED" -ne 2 ] || start "towers-seed-$AMMPL_TEST_SEED" towers
+    start "towers-seed-$AMMPL_TEST_SEED" towers
 done
-AMMPL_TEST_UNJUDGED=1 AMMPL_TEST_SEED=1
-export AMMPL_TEST_UNJUDGED AMMPL_TEST_SEED
-if [ "$short" ]; then
-    start methods methods training
-    start ammpl ammpl training
-    start trainer trainer resumed
-else
-    for program in methods ammpl trainer exact; do
-        start "$program" "$program"
-    done
-fi
+AMMPL_TEST_SEED=1
+start methods-judged methods steps
+start ammpl-judged ammpl steps
+AMMPL_TEST_UNJUDGED=1
+export AMMPL_TEST_UNJUDGED
+for program in methods ammpl trainer exact; do
+    start "$program" "$program"
+done
 wait
 for name in $list; do # what count.py wants
     grep '^# ' "$log/$name" | sed "s/^# /$name: /"

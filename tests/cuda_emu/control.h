@@ -25,7 +25,7 @@ typedef struct cuda_emu_counts {
 #pragma GCC visibility push(default)
 typedef void (*cuda_emu_configure_fn)(uint64_t seed, size_t memory, int devices);
 void cuda_emu_configure(uint64_t seed, size_t memory, int devices);
-/* Without judging (0) loads and stores of kernels are only made: ten times as fast, for tests of what comes out. */
+/* Without judging (0) loads and stores of kernels are only made: about twice as fast, for tests of what comes out. */
 typedef void (*cuda_emu_judge_fn)(int judge);
 void cuda_emu_judge(int judge);
 /* From the n-th call from now on (0: the next) one call of the runtime fails with this error; below 0: none.  With `for_ever`

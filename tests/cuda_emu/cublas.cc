@@ -147,9 +147,11 @@ cublasStatus_t cublasCreate(cublasHandle_t *h)
 
 cublasStatus_t cublasDestroy(cublasHandle_t h)
 {
-    BEGIN(CUBLAS_STATUS_NOT_INITIALIZED);
+    lock();
+    bool fails = failure_due(); /* and does its work, as cudaStreamDestroy */
     delete h;
-    return CUBLAS_STATUS_SUCCESS;
+    unlock();
+    return fails ? CUBLAS_STATUS_NOT_INITIALIZED : CUBLAS_STATUS_SUCCESS;
 }
 
 cublasStatus_t cublasSetStream(cublasHandle_t h, cudaStream_t s)

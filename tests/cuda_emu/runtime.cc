@@ -15,7 +15,7 @@ struct emu_pool {
 namespace emu {
 
 uint64_t seed;
-bool judging = true;
+bool judging = CUDA_EMU_JUDGES;
 static int devices = 1;
 static std::recursive_mutex mutex;
 static cudaError_t last_error;
@@ -148,7 +148,7 @@ void cuda_emu_configure(uint64_t new_seed, size_t memory, int new_devices)
 void cuda_emu_judge(int judge)
 {
     drain_all();
-    judging = judge != 0;
+    judging = judge != 0 && CUDA_EMU_JUDGES;
 }
 
 void cuda_emu_fail(int64_t n, int error, int for_ever)
@@ -277,10 +277,10 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned)
 
 cudaError_t cudaStreamDestroy(cudaStream_t s)
 {
-    BEGIN();
+    call c; /* what destroys may tell a failure of before, and does its work: so with all of them */
     stream_delete(s);
     recycle();
-    return cudaSuccess;
+    return c.error;
 }
 
 cudaError_t cudaStreamSynchronize(cudaStream_t s)
@@ -310,10 +310,10 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned flags)
 
 cudaError_t cudaEventDestroy(cudaEvent_t e)
 {
-    BEGIN();
+    call c;
     drain_event(e);
     delete e;
-    return cudaSuccess;
+    return c.error;
 }
 
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s)
@@ -386,16 +386,16 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t s)
 
 cudaError_t cudaGraphDestroy(cudaGraph_t graph)
 {
-    BEGIN();
+    call c;
     delete graph;
-    return cudaSuccess;
+    return c.error;
 }
 
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
 {
-    BEGIN();
+    call c;
     delete exec;
-    return cudaSuccess;
+    return c.error;
 }
 
 /* ---- memory ---- */

@@ -432,10 +432,9 @@ END_TEST
 int main(void)
 {
     Suite *s = suite_create("trainer");
-    TCase *c = tcase_create("runs"), *resumed = tcase_create("resumed"); /* device.sh --short asks for the latter */
+    TCase *c = tcase_create("runs");
     tcase_set_timeout(c, 120);
-    tcase_set_timeout(resumed, 120);
-    tcase_add_loop_test(resumed, resumed_at_every_step, 0, VARIANTS);
+    tcase_add_loop_test(c, resumed_at_every_step, 0, VARIANTS);
     tcase_add_test(c, batches);
     tcase_add_test(c, schedule);
     tcase_add_test(c, rates_of_a_run);
@@ -448,6 +447,5 @@ int main(void)
     tcase_add_test(c, damaged_states);
     tcase_add_test(c, full_disk);
     suite_add_tcase(s, c);
-    suite_add_tcase(s, resumed);
     return test_main(s);
 }
