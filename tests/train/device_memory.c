@@ -46,7 +46,7 @@ END_TEST
 /* ---- memory_limit ---- */
 
 /* Pictures of a batch that a limit makes go in parts; what a stream may take for graphs on the emulated device, and lists. */
-enum { IMAGES = 11, TIMES = 4, RESERVED = (1 << 20) + (16 << 10) };
+enum { IMAGES = 7, TIMES = 4, RESERVED = (1 << 20) + (16 << 10) };
 static const char *const limited[] = {"coop", "maple", "ammpl", "vpt"};
 enum { LIMITED = sizeof limited / sizeof *limited };
 
