@@ -213,6 +213,25 @@ START_TEST(pinned_memory_is_bounded)
 }
 END_TEST
 
+/* Calls as they are written down have no more than that either, however long a stretch is. */
+START_TEST(written_calls_are_bounded)
+{
+    enum { STRETCHES = 9, CALLS = 3000, BYTES = 1 << 20, LISTS = 16 << 10 };
+    sums u = open_sums(LEARNED);
+    const ammpl_ops *ops = u.d.backend->ops;
+    uint64_t before = atomic_load(&u.d.ctx->memory_now), most = 0;
+    for (int i = 0; i < STRETCHES; i++) {
+        for (int c = 0; c < CALLS; c++)
+            ck_ok(ops->add(u.d.stream, u.y, u.x, (float)(i + 1), 1));
+        ck_ok(ops->sync(u.d.stream));
+        uint64_t taken = atomic_load(&u.d.ctx->memory_now) - before;
+        most = taken > most ? taken : most;
+    }
+    ck_assert_msg(most > BYTES / 4 && most <= BYTES + LISTS, "%d bytes of calls", (int)most);
+    close_sums(&u);
+}
+END_TEST
+
 /* What is the beginning of something longer is a graph of its own, whichever came first. */
 START_TEST(beginnings)
 {
@@ -301,6 +320,7 @@ void add_steps(TCase *to)
     if (!configure)
         return;
     tcase_add_test(to, pinned_memory_is_bounded);
+    tcase_add_test(to, written_calls_are_bounded);
     tcase_add_loop_test(to, beginnings, 0, 2);
     tcase_add_loop_test(to, waits_for_uploads_only, 0, 2);
     tcase_add_loop_test(to, failures_of_release, 0, 3);

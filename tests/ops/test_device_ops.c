@@ -135,6 +135,60 @@ START_TEST(out_of_device_memory)
 }
 END_TEST
 
+/* Ops that need memory for themselves, more and more of it. */
+static ammpl_status scratch_op(const device *d, int which, float *y, const float *x, const ammpl_weight *w, const int32_t *start, int64_t T, int64_t D)
+{
+    const ammpl_ops *ops = d->backend->ops;
+    switch (which) {
+    case 0: return ops->layernorm_weight_backward(d->stream, y, y + D, x, x, T, D, 1e-5f); /* 2 T floats */
+    case 1: return ops->attention_backward(d->stream, y, x, x, x, start, 1, T, T, D, 3, 1, NULL, NULL, NULL, 0); /* 3 T heads */
+    case 2: return ops->linear_forward(d->stream, y, NULL, x, w, NULL, y, AMMPL_ACT_NONE, T); /* T D */
+    default: return ops->mask_mix_backward(d->stream, NULL, y, x, x, start, NULL, NULL, NULL, start, 0, T, 1, 2 * D); /* 2 T D */
+    }
+}
+
+/* What stream_bytes says of an op is what the op takes for itself, and nothing is computed until it is asked for in earnest. */
+START_TEST(scratch_is_foretold)
+{
+    enum { T = 37, D = 33, OPS = 4, FLOATS = 8 * T * D, ROUNDED = 256, OF_A_BLOCK = 128 };
+    static const uint64_t least[OPS] = {2 * T, 3 * T * 3, T * D, 2 * T * D};
+    if (configure)
+        configure(1, GIB, 1);
+    device d = open_device();
+    const ammpl_ops *ops = d.backend->ops;
+    void *x, *index;
+    ammpl_weight *w;
+    static float zeros[FLOATS];
+    const int32_t start[T] = {0, T};
+    ck_ok(ops->weight_create(d.stream, zeros, AMMPL_DTYPE_F32, 0, D, D, &w));
+    ck_ok(ops->alloc(d.stream, sizeof zeros, &x));
+    ck_ok(ops->alloc(d.stream, sizeof start, &index));
+    ck_ok(ops->upload(d.stream, x, zeros, sizeof zeros));
+    ck_ok(ops->upload(d.stream, index, start, sizeof start));
+    ck_ok(ops->gemm(d.stream, 1, 1, 1, 1, 1, x, 0, 0, x, 0, 0, 0, (float *)x + 1, 0)); /* what products take whatever they are */
+    ck_ok(ops->sync(d.stream));
+    uint64_t without = d.backend->stream_bytes(d.stream, 0), now = atomic_load(&d.ctx->memory_now);
+    atomic_store(&d.ctx->memory_peak, now);
+    for (int i = 0; i < OPS; i++) {
+        uint64_t launches = counted ? counted()->launches + counted()->products : 0, formula = least[i] * sizeof(float);
+        (void)d.backend->stream_bytes(d.stream, 1);
+        ck_ok(scratch_op(&d, i, (float *)x + FLOATS / 2, x, w, index, T, D));
+        uint64_t foretold = d.backend->stream_bytes(d.stream, 0) - without;
+        ck_assert(!counted || counted()->launches + counted()->products == launches);
+        ck_ok(scratch_op(&d, i, (float *)x + FLOATS / 2, x, w, index, T, D));
+        ck_ok(ops->sync(d.stream));
+        uint64_t taken = atomic_load(&d.ctx->memory_now) - now;
+        ck_assert_uint_eq(atomic_load(&d.ctx->memory_peak) - now, taken); /* never two of them */
+        ck_assert_msg(foretold >= formula && foretold <= formula + ROUNDED && taken >= foretold && taken <= foretold + OF_A_BLOCK,
+                      "op %d: %d bytes foretold, %d taken, %d by its formula", i, (int)foretold, (int)taken, (int)formula);
+    }
+    ops->release(d.stream, x);
+    ops->release(d.stream, index);
+    ops->weight_destroy(d.stream, w);
+    close_device(&d);
+}
+END_TEST
+
 /* Two streams of one device that hand memory to each other by way of the host. */
 START_TEST(two_streams)
 {
@@ -298,6 +352,8 @@ int main(int argc, char **argv)
             tcase_add_loop_test(all, op, i, i + 1);
     if (is_wanted("out_of_device_memory"))
         tcase_add_test(all, out_of_device_memory);
+    if (is_wanted("scratch_is_foretold"))
+        tcase_add_test(all, scratch_is_foretold);
     if (is_wanted("two_streams"))
         tcase_add_test(all, two_streams);
     if (is_wanted("repeated_steps"))

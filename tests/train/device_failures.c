@@ -12,7 +12,7 @@ START_TEST(graphs_fail)
 {
     float want[BATCH * NANO_CLASSES], got[BATCH * NANO_CLASSES];
     int failed = 0;
-    for (int64_t k = _i; k < 240; k += 20) {
+    for (int64_t k = _i; k < 240; k += 37) {
         learner l;
         configure((uint64_t)k, (size_t)1 << 30, 1);
         open_learner(&l, true, "f32", "vpt");
@@ -166,10 +166,9 @@ END_TEST
 START_TEST(device_is_lost)
 {
     static const int errors[] = {719, 700, 214, 999};
-    enum { ERRORS = sizeof errors / sizeof *errors };
     static const int64_t calls[] = {0, 3, 20, 61, 200};
-    const char *method = methods[_i / ERRORS];
-    int error = errors[_i % ERRORS];
+    const char *method = methods[_i % METHODS];
+    int error = errors[_i];
     learner cpu;
     double before[2], after[2], loss;
     open_learner(&cpu, false, "f32", method);
@@ -235,6 +234,6 @@ void add_failures(Suite *to)
     tcase_add_loop_test(c, graphs_fail, 0, 4);
     tcase_add_loop_test(c, steps_fail, 0, 3 * METHODS);
     tcase_add_loop_test(c, updates_fail, 0, 2);
-    tcase_add_loop_test(c, device_is_lost, 0, 4 * METHODS);
+    tcase_add_loop_test(c, device_is_lost, 0, 4);
     suite_add_tcase(to, c);
 }
