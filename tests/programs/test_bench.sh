@@ -65,7 +65,7 @@ fails 2 'at most 4096' "bench: too many pictures" ammpl-bench --model "$model" -
 fails 2 'at most 256' "bench: too many threads" ammpl-bench --model "$model" --threads 2147483647
 fails 2 '1 to 101' "bench: too many repeats" ammpl-bench --model "$model" --repeats 1000
 fails 2 '1 to 101' "bench: no repeats" ammpl-bench --model "$model" --repeats 0
-if (ulimit -v 400000 && bench 1 --only pictures) >out 2>err; then
+if (ulimit -v 400000 && bench 1 --only steps --steps ammpl-class --classes 32) >out 2>err; then
     limited() {
         (ulimit -v 400000 && bench 1 "$@")
     }
@@ -76,7 +76,17 @@ if (ulimit -v 400000 && bench 1 --only pictures) >out 2>err; then
     fails 1 'vpt, 10 classes, batch 4096: takes about [0-9]+ MiB' "bench: a step for which there is no memory" \
         limited --only steps --steps vpt --batch 4096
 else
-    skip "bench: too little memory" "this build cannot run in 400 MB of addresses (a sanitizer)"
+    skip "bench: too little memory" "this build takes 400 MB of addresses by itself (a sanitizer, OpenBLAS)"
+fi
+
+# OpenBLAS beside it, where it was built in.
+try bench 1 --only gemm --compare-openblas
+if [ "$status" -eq 0 ]; then
+    check "bench: each product through OpenBLAS, too" [ "$(grep -c '"group": "openblas"' out)" -eq 20 ]
+    succeeds "bench: the comparison" ammpl-bench --model "$model" --threads 1 --repeats 1 --only gemm --compare-openblas
+    check "bench: a row of its table for each" [ "$(grep -c '^| \(x W^T\|dy W\) |.*|$' out)" -eq 20 ]
+else
+    fails 1 'openblas=enabled' "bench: OpenBLAS was not built in" ammpl-bench --model "$model" --only gemm --compare-openblas
 fi
 
 fails 2 'ViT-B/32' "bench: unknown sizes" ammpl-bench --architecture ViT-Z/1
