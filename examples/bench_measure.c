@@ -227,10 +227,12 @@ bool bench_has_room(struct bench *b, const char *what, double bytes)
 {
     double free = mib_after("/proc/meminfo", "MemAvailable:"), wanted = bytes / 1048576;
     struct rlimit own;
-    if (getrlimit(RLIMIT_AS, &own) == 0 && own.rlim_cur != RLIM_INFINITY && (free == 0 || (double)own.rlim_cur / 1048576 < free))
-        free = (double)own.rlim_cur / 1048576;
+    if (getrlimit(RLIMIT_AS, &own) == 0 && own.rlim_cur != RLIM_INFINITY) {
+        double left = (double)own.rlim_cur / 1048576 - mib_after("/proc/self/status", "VmSize:");
+        free = free == 0 || left < free ? left : free;
+    }
     return free == 0 || wanted < free ||
-           app_fail(b->app, "%s: takes about %.0f MiB, this process may have %.0f MiB; give smaller --classes or --batch", what, wanted, free);
+           app_fail(b->app, "%s: takes about %.0f MiB, this process can have %.0f MiB; give smaller --classes or --batch", what, wanted, free);
 }
 
 bool bench_check(struct bench *b, const char *what, ammpl_status status)
