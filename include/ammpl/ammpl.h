@@ -33,6 +33,7 @@
  * THREAD TAGS   [T] callable from any thread at any time
  *               [R] safe together with other [R] calls on the same object
  *               [S] one thread at a time per object (different objects are independent)
+ *               A calling thread needs 64 KiB of stack for this library; its own threads bring theirs.
  * SHAPES        n images, C classes, E joint width, P = g*g patches of q*q pixels, R = g*q image size, M context tokens.
  *               Arrays are dense and row-major; pixels are float32, channels red, green, blue, minus mean, over std.
  * FORMULAS      [CLIP] Radford et al., ICML 2021; [CoOp] Zhou et al., IJCV 2022; [CoCoOp] the same, CVPR 2022; [VP] Bahng et

@@ -35,6 +35,39 @@ void ammpli_cpu_for(ammpl_stream *s, int64_t n, int64_t work, void (*fn)(void *a
         fn(arg, i, 0);
 }
 
+typedef struct scratch_job {
+    void (*fn)(void *arg, int64_t i, float *scratch);
+    void *arg;
+    float *callers;
+} scratch_job;
+
+/* Its frame is large: it must not become part of scratch_task's. */
+static void __attribute__((noinline)) on_worker(const scratch_job *j, int64_t i)
+{
+    alignas(64) float scratch[SCRATCH];
+    j->fn(j->arg, i, scratch);
+}
+
+static void scratch_task(void *arg, int64_t i, int worker)
+{
+    const scratch_job *j = arg;
+    if (worker > 0)
+        on_worker(j, i);
+    else
+        j->fn(j->arg, i, j->callers);
+}
+
+int32_t ammpli_cpu_for_scratch(ammpl_stream *s, int64_t n, int64_t work, void (*fn)(void *arg, int64_t i, float *scratch), void *arg)
+{
+    if (!s->scratch)
+        s->scratch = s->host->alloc(s->host->user, SCRATCH * sizeof *s->scratch);
+    if (!s->scratch)
+        return s->host->fail(AMMPL_E_MEMORY, "out of memory: no room for a thread's scratch");
+    scratch_job j = {fn, arg, s->scratch};
+    ammpli_cpu_for(s, n, work, scratch_task, &j);
+    return AMMPL_OK;
+}
+
 int64_t ammpli_cpu_grain(ammpl_stream *s, int64_t n, int64_t work, int64_t unit)
 {
     int64_t threads = s->host->threads(s->host->user);
@@ -84,8 +117,11 @@ static int32_t stream_create(const ammpl_host *host, int32_t device, int32_t pre
 
 static void stream_destroy(ammpl_stream *s)
 {
-    if (s)
-        s->host->release(s->host->user, s);
+    if (!s)
+        return;
+    if (s->scratch)
+        s->host->release(s->host->user, s->scratch);
+    s->host->release(s->host->user, s);
 }
 
 const ammpl_backend ammpli_cpu_backend = {

@@ -11,11 +11,19 @@
 
 /* While a hand-written text is made and taken apart into tokens, one at a time. */
 enum { A_TEXT = 1024 };
+/* SCRATCH of cpu/kernels.h, in bytes: test_plan notices when it is another. */
+enum { CPU_SCRATCH = 192 * 1024 };
 
-/* Blocks that every session has: itself, its stream, the lists of its arenas' blocks. */
-static size_t fixed_bytes(void)
+static bool on_cpu(const ammpl_model *m)
 {
-    return A_TEXT + ammpli_block_bytes(sizeof(ammpl_session)) + 2 * ammpli_block_bytes(16 * sizeof(ammpli_arena_block)) + ammpli_block_bytes(64);
+    return m->device == &m->ctx->device[0];
+}
+
+/* Blocks that every session has: itself, its stream (the CPU's with a thread's scratch), the lists of its arenas' blocks. */
+static size_t fixed_bytes(const ammpl_model *m)
+{
+    size_t stream = ammpli_block_bytes(64) + (on_cpu(m) ? ammpli_block_bytes(CPU_SCRATCH) : 0);
+    return A_TEXT + ammpli_block_bytes(sizeof(ammpl_session)) + 2 * ammpli_block_bytes(16 * sizeof(ammpli_arena_block)) + stream;
 }
 
 /* Pixels and features of a rehearsal: nobody looks at them. */
@@ -84,7 +92,7 @@ ammpl_status ammpli_session_footprint(const ammpl_session *s, const ammpl_prompt
     TRY(rehearse(s, p, call, n, 0, budget, plan));
     if (call != AMMPL_PLAN_PREDICT)
         TRY(rehearse(s, p, call, n, (int32_t)p->classes - 1, budget, plan));
-    plan->total = (int64_t)(fixed_bytes() + ammpli_block_bytes(plan->arena) + ammpli_block_bytes(plan->host) + plan->kept);
+    plan->total = (int64_t)(fixed_bytes(s->model) + ammpli_block_bytes(plan->arena) + ammpli_block_bytes(plan->host) + plan->kept);
     return AMMPL_OK;
 }
 
