@@ -646,9 +646,12 @@ AMMPL_API ammpl_status ammpl_prompt_zero_gradients(ammpl_prompt *p);            
 
 /* ==== 9. sessions: inference and gradients ======================================================================= */
 
-/* Scratch memory for one thread on a model.  AMMPL_OPT_MEMORY_LIMIT of cfg (0: none) bounds all that it takes, itself included: a
- * step keeps less for backward and computes it again, with the same bits; a call that does not fit at all is AMMPL_E_MEMORY, and
- * for predict and accumulate the sentence says what it needs.  [R] on m */
+/* Scratch memory for one thread on a model.  AMMPL_OPT_MEMORY_LIMIT of cfg bounds all that it takes, itself included, and is used up
+ * where that saves time: a step that would need more keeps less for backward and computes it again, with the same bits; a call that
+ * does not fit at all is AMMPL_E_MEMORY, and for predict and accumulate the sentence says what it needs.  0: no bound, but a stage of a
+ * step (its texts, or its images) keeps no more than a quarter of the memory that the machine can give without swapping, or its
+ * container may have, when the session is created (of all that a device has).  So a step's time may depend on the machine, its bits do
+ * not; who runs several sessions at once, or wants equal times, sets a limit.  [R] on m */
 AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_session_create(const ammpl_model *m, const ammpl_config *cfg,
                                                             ammpl_session **out);
 /* NULL accepted.  [S] */

@@ -2,7 +2,6 @@
 #include "cpu/kernels.h"
 
 #include <stdio.h>
-#include <sys/sysinfo.h>
 
 #define SLOT(op) .op = ammpli_cpu_##op,
 #define SLOT_REFERENCE(op) .op = ammpli_cpu_##op##_reference,
@@ -91,12 +90,10 @@ static void describe(const ammpl_host *host, int32_t device, char *text, size_t 
 
 static int32_t memory(const ammpl_host *host, int32_t device, uint64_t *available, uint64_t *total)
 {
+    static const char *const containers[] = {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes", NULL};
     (void)device;
-    struct sysinfo info;
-    if (sysinfo(&info) != 0)
+    if (!ammpli_cpu_available("/proc/meminfo", containers, available, total))
         return host->fail(AMMPL_E_BACKEND, "the system does not say how much memory there is");
-    *available = ((uint64_t)info.freeram + info.bufferram) * info.mem_unit;
-    *total = (uint64_t)info.totalram * info.mem_unit;
     return AMMPL_OK;
 }
 

@@ -110,6 +110,11 @@ int32_t ammpli_cpu_for_scratch(ammpl_stream *s, int64_t n, int64_t work, void (*
 /* Elements per task so that n elements of `work` each give a few tasks per thread, a multiple of `unit`. */
 int64_t ammpli_cpu_grain(ammpl_stream *s, int64_t n, int64_t work, int64_t unit);
 
+/* Bytes that the machine has, and that it can give without swapping (what the page cache would give back among them), by a file like
+ * /proc/meminfo; no more than the numbers in any of the files `limits` (ended by NULL), where there are such: a container's.  False: the
+ * system does not say (available.c). */
+bool ammpli_cpu_available(const char *meminfo, const char *const *limits, uint64_t *available, uint64_t *total);
+
 /* Scalar definitions, used by reference loops (activation.c). */
 float ammpli_cpu_act(float x, int32_t act);
 float ammpli_cpu_act_slope(float x, int32_t act);

@@ -4,10 +4,9 @@
 
 #include <string.h>
 
-/* Kept activations of one stage, and of the images that inference takes at once, where no memory_limit is set: of memory that the
- * caller's own program lives in, and of a device's. */
-#define HOST_BUDGET ((int64_t)1 << 30)
-#define DEVICE_SHARE 4
+/* Kept activations of one stage, and of the images that inference takes at once, where no memory_limit is set: this part of the memory
+ * that the machine can give when the session is created, or of all that a device has. */
+enum { SHARE = 4 };
 
 /* While a hand-written text is made and taken apart into tokens, one at a time. */
 enum { A_TEXT = 1024 };
@@ -96,13 +95,14 @@ ammpl_status ammpli_session_footprint(const ammpl_session *s, const ammpl_prompt
     return AMMPL_OK;
 }
 
-/* The largest budget with which the call keeps within the limit: each halving of an interval is a rehearsal. */
+/* The largest budget with which the call keeps within the limit: each halving of an interval is a rehearsal.  Stages compare budgets
+ * with estimates from above, so the largest may be more than the limit. */
 static ammpl_status fit(const ammpl_session *s, const ammpl_prompt *p, int32_t call, int64_t n, ammpli_session_plan *plan)
 {
     enum { HALVINGS = 16 };
-    int64_t limit = s->memory_limit, low = 1, high = limit < s->most ? limit : s->most;
+    int64_t limit = s->memory_limit, low = 1, high = limit < INT64_MAX / 2 ? 2 * limit : INT64_MAX;
     ammpli_session_plan other;
-    TRY(ammpli_session_footprint(s, p, call, n, high, plan));
+    TRY(ammpli_session_footprint(s, p, call, n, INT64_MAX, plan)); /* everything is kept */
     if (plan->total <= limit)
         return AMMPL_OK;
     TRY(ammpli_session_footprint(s, p, call, n, low, plan));
@@ -157,11 +157,8 @@ ammpl_status ammpli_session_budget(ammpl_session *s)
 {
     const ammpl_model *m = s->model;
     uint64_t now, all;
-    s->most = HOST_BUDGET;
-    if (m->device != &m->ctx->device[0]) { /* the CPU is the first */
-        TRY(m->device->backend->memory(&m->ctx->host, m->device->index, &now, &all));
-        s->most = (int64_t)(all / DEVICE_SHARE);
-    }
+    TRY(m->device->backend->memory(&m->ctx->host, m->device->index, &now, &all));
+    s->most = (int64_t)((on_cpu(m) ? now : all) / SHARE);
     s->budget = s->memory_limit > 0 ? s->memory_limit / 3 : s->most;
     return AMMPL_OK;
 }
