@@ -401,7 +401,8 @@ AMMPL_API const ammpl_device *ammpl_device_find(const ammpl_context *ctx, const 
 AMMPL_API const char *ammpl_device_name(const ammpl_device *dev);
 /* What it is ("AVX2+FMA kernels, 2 threads"); borrowed from the context until set_threads.  [R] */
 AMMPL_API const char *ammpl_device_description(const ammpl_device *dev);
-/* Bytes of the device's memory: free now, and all of it; either pointer may be NULL.  Errors: BACKEND, DEVICE_LOST.  [R] */
+/* Bytes of the device's memory: free now, and all of it; either pointer may be NULL.  The CPU counts as free what the page cache would give
+ * back, and has no more than its container.  Errors: BACKEND, DEVICE_LOST.  [R] */
 AMMPL_API ammpl_status ammpl_device_memory(const ammpl_device *dev, uint64_t *available, uint64_t *total);
 
 /* ==== 4. options ============================================================================================== */
