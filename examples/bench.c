@@ -8,19 +8,21 @@
 #include <string.h>
 #include <unistd.h>
 
+#define GROUPS "machine,kernels,gemm,towers,steps,loading,pictures"
+
 static struct {
     const char *architecture, *only, *steps, *kernels, *write, *export;
     int classes, batch, repeats, json, half, openblas, yardstick;
-} opt = {.architecture = "ViT-B/16", .only = "machine,kernels,gemm,towers,steps,loading,pictures", .repeats = 5, .yardstick = 4096};
+} opt = {.architecture = "ViT-B/16", .only = GROUPS, .repeats = 5, .yardstick = 4096};
 
 static const struct flag flags[] = {
     {"architecture", FLAG_TEXT, &opt.architecture, "NAME", "without --model: random weights of ViT-B/32, ViT-B/16, ViT-B/16-336 or ViT-L/14 (ViT-B/16)"},
     {"f16", FLAG_SWITCH, &opt.half, NULL, "the random weights' file in F16"},
     {"only", FLAG_TEXT, &opt.only, "\"a,b\"", "some of machine, kernels (of a device), gemm, towers, steps, loading, pictures"},
-    {"steps", FLAG_TEXT, &opt.steps, "NAME", "training steps whose names begin so (coop, ammpl-class, ...), separated by commas"},
+    {"steps", FLAG_TEXT, &opt.steps, "NAME", "training steps whose names begin so (coop, ammpl-class, ...), separated by commas; zeroshot predicts"},
     {"classes", FLAG_COUNT, &opt.classes, "N", "classes of a step and texts of the tower; 0 = each step's own, 100 texts (0)"},
     {"batch", FLAG_COUNT, &opt.batch, "N", "images of a step and of the tower; 0 = each step's own, 8 images (0)"},
-    {"repeats", FLAG_COUNT, &opt.repeats, "N", "medians of so many runs (5)"},
+    {"repeats", FLAG_COUNT, &opt.repeats, "N", "medians of so many runs, 1 to 101 (5)"},
     {"kernels", FLAG_TEXT, &opt.kernels, "NAME", "other kernels than the best: SSE2, AVX2+FMA, AVX-512, NEON"},
     {"compare-openblas", FLAG_SWITCH, &opt.openblas, NULL, "products also through OpenBLAS, where it was built in"},
     {"yardstick", FLAG_COUNT, &opt.yardstick, "N", "on a device: products of N x N x N, and copies of 16 N x N floats, are the yardsticks (4096)"},
@@ -50,6 +52,22 @@ static bool wants(const char *part)
     return found;
 }
 
+/* There is at least one part in --only, and no other than GROUPS. */
+static bool check_parts(struct app *app)
+{
+    struct list parts = {NULL, 0, 0}, groups = {NULL, 0, 0};
+    list_split(&parts, opt.only);
+    list_split(&groups, GROUPS);
+    size_t known = 0;
+    while (known < parts.count && list_find(&groups, parts.item[known]) < groups.count)
+        known++;
+    bool ok = (parts.count > 0 && known == parts.count) ||
+              app_usage(app, "--only '%s': some of " GROUPS ", separated by commas", known < parts.count ? parts.item[known] : "");
+    list_free(&parts);
+    list_free(&groups);
+    return ok;
+}
+
 /* What a device is measured by. */
 static bool open_yardsticks(struct bench *b, struct inside_work *copy, struct inside_work *product)
 {
@@ -63,6 +81,7 @@ static bool open_yardsticks(struct bench *b, struct inside_work *copy, struct in
 static bool machine(struct bench *b)
 {
     double clock = 0, peak = 0, ratio[5];
+    int processors = (int)sysconf(_SC_NPROCESSORS_ONLN);
     for (int i = 0; i < 5; i++) {
         double before = bench_clock();
         peak = bench_peak(8, 1);
@@ -80,7 +99,10 @@ static bool machine(struct bench *b)
             bench_show_number(b, "machine", name, bench_peak(width, b->threads), "GFLOP/s");
         }
     if (peak > 0) {
+        double all = bench_peak(8, b->threads), most = 32 * clock * (b->threads < processors ? b->threads : processors);
         bench_show_number(b, "machine", "AVX2 peak per cycle (32 is full)", best, "flop");
+        if (all > 1.15 * most)
+            return app_fail(b->app, "%d threads' peak is %.0f GFLOP/s, the processors give %.0f: its figures are no yardstick here", b->threads, all, most);
         if (fabs(best - 32) > 1.6)
             return app_fail(b->app, "the peak loop reaches %.1f operations a cycle, not 32 within 5 %%: its figures are no yardstick here", best);
     }
@@ -154,7 +176,7 @@ static bool run(struct app *app)
 {
     bool own = app->model_path == NULL;
     struct bench b = {.app = app, .threads = app->threads > 0 ? app->threads : (int)sysconf(_SC_NPROCESSORS_ONLN),
-                      .repeats = opt.repeats > 0 ? opt.repeats : 1, .json = opt.json};
+                      .repeats = opt.repeats, .json = opt.json, .settle = opt.openblas};
     const ammpl_device *d = app_device(app); /* before the model is written */
     b.device = d != NULL && strcmp(ammpl_device_name(d), "cpu") != 0;
     inside_use_device(d);
@@ -188,6 +210,18 @@ static bool check_usage(struct app *app, const struct list *operands)
         return app_usage(app, "--architecture %s: ViT-B/32, ViT-B/16, ViT-B/16-336 or ViT-L/14", opt.architecture);
     if (strcmp(app->backend, "cpu") != 0 && (opt.kernels != NULL || opt.openblas))
         return app_usage(app, "--backend %s: --kernels and --compare-openblas are the CPU's", app->backend);
+    if (opt.openblas && inside_openblas_name() == NULL)
+        return app_fail(app, "--compare-openblas: this ammpl-bench was built without; meson configure -Dopenblas=enabled");
+    if (!check_parts(app))
+        return false;
+    if (strcmp(app->backend, "cpu") == 0 && strcmp(opt.only, "kernels") == 0)
+        return app_usage(app, "--only kernels: they are a device's; give --backend");
+    if (opt.repeats < 1 || opt.repeats > BENCH_MOST_REPEATS)
+        return app_usage(app, "--repeats %d: 1 to %d", opt.repeats, BENCH_MOST_REPEATS);
+    if (opt.classes > BENCH_MOST_CLASSES)
+        return app_usage(app, "--classes %d: at most %d", opt.classes, BENCH_MOST_CLASSES);
+    if (opt.batch > BENCH_MOST_IMAGES)
+        return app_usage(app, "--batch %d: at most %d", opt.batch, BENCH_MOST_IMAGES);
     if (opt.yardstick < 1)
         return app_usage(app, "--yardstick %d: at least 1", opt.yardstick);
     if (inside_use_kernels(opt.kernels) != 0)

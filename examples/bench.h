@@ -16,7 +16,7 @@ double bench_now(int threads);
 double bench_clock(void);
 /* GFLOP/s of independent chains of multiply-adds in vectors of `width` floats on each thread; 0: not on this processor. */
 double bench_peak(int width, int threads);
-/* The best of all widths. */
+/* Of the width that is best. */
 double bench_best_peak(int threads);
 /* GB/s of reading memory that fits in no cache, of all threads together. */
 double bench_bandwidth(int threads);
@@ -34,6 +34,7 @@ struct bench {
     struct app *app;
     int threads, repeats, json;
     bool device;              /* not the CPU: its own clock counts, and copies are a yardstick */
+    bool settle;              /* yardsticks wait until a foreign library's threads sleep */
     struct inside_work micro; /* the yardstick beside the peak: the micro-kernel; on a device a large product */
     struct inside_work copy;  /* on a device */
 };
@@ -45,6 +46,7 @@ struct figure {
     /* Shares of what the machine's peak (on a device: a copy of memory) and the micro-kernel (a large product) reached at the same
      * time; 0: there are no such costs. */
     double of_peak, of_kernel;
+    double peak, clock; /* GFLOP/s and GHz at the same time; 0: on a device */
 };
 
 /* fn does the work once, and says what it cost (0: it does not matter). */
@@ -59,15 +61,24 @@ void bench_show(struct bench *b, const char *group, const char *name, const stru
 void bench_show_number(struct bench *b, const char *group, const char *name, double value, const char *unit);
 /* VmHWM of this process in MiB. */
 double bench_peak_memory(void);
+/* Before work that takes so many bytes: false, and a sentence, where the machine or a limit of this process does not give as many. */
+bool bench_has_room(struct bench *b, const char *what, double bytes);
+/* app_check for the library's inside, where a lack of memory has no sentence of its own. */
+bool bench_check(struct bench *b, const char *what, ammpl_status status);
+
+enum { BENCH_MOST_REPEATS = 101, BENCH_MOST_CLASSES = 10000, BENCH_MOST_IMAGES = 4096 };
 
 /* ---- bench_work.c: what is measured ---- */
 bool bench_kernels(struct bench *b); /* of a device */
 bool bench_gemm(struct bench *b, bool openblas);
 bool bench_towers(struct bench *b, int batch, int classes);
+bool bench_loading(struct bench *b, const char *folder);
+bool bench_pictures(struct bench *b);
+
+/* ---- bench_steps.c: a step of every method ---- */
+
 /* The steps called as one of "only,only", or where there is none of that name, that-something (NULL: all); classes, batch 0: each
  * step's own.  Their initial prompts go into a folder (NULL: nowhere). */
 bool bench_steps(struct bench *b, const char *only, int classes, int batch, const char *folder);
-bool bench_loading(struct bench *b, const char *folder);
-bool bench_pictures(struct bench *b);
 
 #endif

@@ -37,7 +37,8 @@ int inside_use_kernels(const char *name);
 ammpl_status inside_micro_kernel(ammpl_context *ctx, struct inside_work *w);
 /* y = x W^T and dx = dy W. */
 ammpl_status inside_linear(ammpl_context *ctx, int64_t T, int64_t N, int64_t K, int backward, struct inside_work *w);
-/* The same through OpenBLAS' sgemm: AMMPL_E_UNSUPPORTED where the bench was built without. */
+/* The same through OpenBLAS' sgemm: AMMPL_E_UNSUPPORTED where the bench was built without, which has no name for it. */
+const char *inside_openblas_name(void);
 ammpl_status inside_openblas(ammpl_context *ctx, int64_t T, int64_t N, int64_t K, int backward, struct inside_work *w);
 /* Attention over B sequences of L rows, causal or not. */
 ammpl_status inside_attention(ammpl_context *ctx, int64_t B, int64_t L, int64_t D, int64_t H, int causal, int backward,
@@ -48,6 +49,8 @@ ammpl_status inside_kernel(ammpl_context *ctx, size_t i, int64_t T, int64_t D, s
 /* B random pictures through the image tower, or B texts of L random tokens through the text tower. */
 ammpl_status inside_image_tower(const ammpl_model *m, int64_t B, int backward, struct inside_work *w);
 ammpl_status inside_text_tower(const ammpl_model *m, int64_t B, int64_t L, int backward, struct inside_work *w);
+/* About what they take: B pictures (L = 0), or B texts of L tokens. */
+double inside_tower_bytes(const ammpl_model *m, int64_t B, int64_t L, int backward);
 
 /* Counts what a session executes from now on; and since the last time it was asked. */
 void inside_count(ammpl_session *s);

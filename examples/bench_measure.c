@@ -3,10 +3,10 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <time.h>
 
 #include "common/json.h"
-
-enum { MOST = 101 };
 
 static int ascending(const void *a, const void *b)
 {
@@ -22,13 +22,26 @@ static double median(double *x, int n)
 
 /* ---- on the host ---- */
 
-static bool yardsticks(struct bench *b, double *peak, double *kernel)
+/* What the machine does at one moment; on a device peak is the copy, kernel the product. */
+struct moment {
+    double peak, kernel, clock;
+};
+
+/* Long work is judged by longer yardsticks: one of each (3 ms), and as many more as it has fifths of a second, up to ten. */
+static bool host_yardsticks(struct bench *b, double seconds, struct moment *now)
 {
-    *peak = bench_best_peak(b->threads);
-    double start = bench_now(b->threads);
-    if (!app_check(b->app, b->micro.run(&b->micro)))
-        return false;
-    *kernel = b->micro.cost.flop / (bench_now(b->threads) - start) * 1e-9;
+    int rounds = seconds < 1.8 ? 1 + (int)(seconds / 0.2) : 10;
+    double peak = 0, kernel = 0; /* seconds of a GFLOP, so that a round that was held up counts for as long as it took */
+    if (b->settle)
+        nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+    for (int i = 0; i < rounds; i++) {
+        peak += 1 / bench_best_peak(b->threads);
+        double start = bench_now(b->threads);
+        if (!app_check(b->app, b->micro.run(&b->micro)))
+            return false;
+        kernel += (bench_now(b->threads) - start) / (b->micro.cost.flop * 1e-9);
+    }
+    *now = (struct moment){rounds / peak, rounds / kernel, bench_clock()};
     return true;
 }
 
@@ -78,15 +91,15 @@ static ammpl_status run_inside(void *arg, struct inside_cost *cost)
 }
 
 /* GB/s of the copy, GFLOP/s of the product. */
-static bool device_yardsticks(struct bench *b, double *peak, double *kernel)
+static bool device_yardsticks(struct bench *b, double seconds, struct moment *now)
 {
     double copy, product;
     struct inside_cost cost;
+    (void)seconds;
     if (!on_device(b, run_inside, &b->copy, b->copy.stream, &cost, &copy) ||
         !on_device(b, run_inside, &b->micro, b->micro.stream, &cost, &product))
         return false;
-    *peak = b->copy.cost.bytes / copy * 1e-9;
-    *kernel = b->micro.cost.flop / product * 1e-9;
+    *now = (struct moment){.peak = b->copy.cost.bytes / copy * 1e-9, .kernel = b->micro.cost.flop / product * 1e-9};
     return true;
 }
 
@@ -94,22 +107,27 @@ static bool device_yardsticks(struct bench *b, double *peak, double *kernel)
 
 bool bench_measure(struct bench *b, bench_fn fn, void *arg, struct ammpl_stream *stream, struct figure *out)
 {
-    double seconds[MOST], of_peak[MOST], of_kernel[MOST], peak[2], kernel[2];
+    enum { MOST = BENCH_MOST_REPEATS };
+    double seconds[MOST], of_peak[MOST], of_kernel[MOST], peak[MOST], clock[MOST], last = bench_now(b->threads);
     struct inside_cost cost = {0, 0};
+    struct moment before, after;
     bool device = b->device && stream != NULL;
-    bool (*yardstick)(struct bench *, double *, double *) = b->device ? device_yardsticks : yardsticks;
-    int repeats = b->repeats < MOST ? b->repeats : MOST;
-    if (!app_check(b->app, fn(arg, &cost)))
+    bool (*yardsticks)(struct bench *, double, struct moment *) = b->device ? device_yardsticks : host_yardsticks;
+    int n = b->repeats;
+    if (!bench_check(b, "warming up", fn(arg, &cost)))
         return false;
-    for (int i = 0; i < repeats; i++) {
-        if (!yardstick(b, &peak[0], &kernel[0]) ||
+    last = bench_now(b->threads) - last;
+    for (int i = 0; i < n; last = seconds[i++]) {
+        if (!yardsticks(b, last, &before) ||
             !(device ? on_device(b, fn, arg, stream, &cost, &seconds[i]) : on_host(b, fn, arg, &cost, &seconds[i])) ||
-            !yardstick(b, &peak[1], &kernel[1]))
+            !yardsticks(b, last, &after))
             return false;
-        of_peak[i] = (b->device ? cost.bytes : cost.flop) / seconds[i] * 1e-9 / ((peak[0] + peak[1]) / 2);
-        of_kernel[i] = cost.flop / seconds[i] * 1e-9 / ((kernel[0] + kernel[1]) / 2);
+        peak[i] = (before.peak + after.peak) / 2;
+        clock[i] = (before.clock + after.clock) / 2;
+        of_peak[i] = (b->device ? cost.bytes : cost.flop) / seconds[i] * 1e-9 / peak[i];
+        of_kernel[i] = cost.flop / seconds[i] * 1e-9 / ((before.kernel + after.kernel) / 2);
     }
-    *out = (struct figure){median(seconds, repeats), cost, median(of_peak, repeats), median(of_kernel, repeats)};
+    *out = (struct figure){median(seconds, n), cost, median(of_peak, n), median(of_kernel, n), b->device ? 0 : median(peak, n), median(clock, n)};
     return true;
 }
 
@@ -149,6 +167,10 @@ void bench_show(struct bench *b, const char *group, const char *name, const stru
             member("gbyte", f->cost.bytes * 1e-9);
         if (f->of_peak > 0)
             member(b->device ? "of_copy" : "of_peak", f->of_peak);
+        if (f->peak > 0)
+            member("peak", f->peak);
+        if (f->clock > 0)
+            member("clock", f->clock);
         if (unit != NULL)
             member(unit, items / f->seconds);
         puts("}");
@@ -180,15 +202,43 @@ void bench_show_number(struct bench *b, const char *group, const char *name, dou
     fflush(stdout);
 }
 
-double bench_peak_memory(void)
+/* ---- memory ---- */
+
+/* MiB behind a key in one of the kernel's lists; 0: it is not there. */
+static double mib_after(const char *path, const char *key)
 {
     char line[256];
     double kib = 0;
-    FILE *status = fopen("/proc/self/status", "r");
-    while (status != NULL && fgets(line, sizeof line, status) != NULL)
-        if (strncmp(line, "VmHWM:", 6) == 0)
-            kib = atof(line + 6);
-    if (status != NULL)
-        fclose(status);
+    FILE *file = fopen(path, "r");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL)
+        if (strncmp(line, key, strlen(key)) == 0)
+            kib = atof(line + strlen(key));
+    if (file != NULL)
+        fclose(file);
     return kib / 1024;
+}
+
+double bench_peak_memory(void)
+{
+    return mib_after("/proc/self/status", "VmHWM:");
+}
+
+bool bench_has_room(struct bench *b, const char *what, double bytes)
+{
+    double free = mib_after("/proc/meminfo", "MemAvailable:"), wanted = bytes / 1048576;
+    struct rlimit own;
+    if (getrlimit(RLIMIT_AS, &own) == 0 && own.rlim_cur != RLIM_INFINITY) {
+        double left = (double)own.rlim_cur / 1048576 - mib_after("/proc/self/status", "VmSize:");
+        free = free == 0 || left < free ? left : free;
+    }
+    return free == 0 || wanted < free ||
+           app_fail(b->app, "%s: takes about %.0f MiB, this process can have %.0f MiB; give smaller --classes or --batch", what, wanted, free);
+}
+
+bool bench_check(struct bench *b, const char *what, ammpl_status status)
+{
+    const char *sentence = ammpl_last_error();
+    if (status == AMMPL_E_MEMORY && sentence[0] == '\0')
+        return app_fail(b->app, "%s: out of memory; give smaller --classes or --batch", what);
+    return app_check(b->app, status);
 }

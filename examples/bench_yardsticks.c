@@ -2,6 +2,9 @@
 #include "bench.h"
 
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -46,7 +49,7 @@ double bench_clock(void)
 /* ---- peak ---- */
 
 /* More chains than any processor needs to hide an addition behind others; numbers the compiler does not know. */
-enum { CHAINS = 12, STEPS = 600000 };
+enum { CHAINS = 12, STEPS = 1800000 }; /* 3 ms */
 static volatile float factor = 0.9997f, term = 1e-3f, sink;
 
 #define CHAIN_LOOP(name, attributes, vec, splat, fma, lane)                    \
@@ -113,12 +116,11 @@ static void (*chains_of(int width))(void)
 /* ---- on several threads: each does its share at the same time ---- */
 
 struct share {
-    pthread_barrier_t *begin;
-    int threads;
+    atomic_int *waiting; /* threads that have not begun; NULL: there is one thread only */
     void (*fn)(void);
     const float *data;
     size_t n;
-    double seconds;
+    double begin, end;
     float sum;
 };
 
@@ -140,43 +142,48 @@ static void run_fn(struct share *s)
         read_memory(s);
 }
 
-/* The first time a new thread may still be looking for a processor of its own. */
+/* The first time a new thread may still be looking for a processor of its own.  They begin together without sleeping, or waking up
+ * would be measured. */
 static void *run_share(void *p)
 {
     struct share *s = p;
-    if (s->begin != NULL) {
+    int threads = s->waiting == NULL ? 1 : 2;
+    if (s->waiting != NULL) {
         run_fn(s);
-        pthread_barrier_wait(s->begin);
+        atomic_fetch_sub(s->waiting, 1);
+        while (atomic_load(s->waiting) > 0)
+            sched_yield();
     }
-    double start = bench_now(s->threads);
+    s->begin = bench_now(threads);
     run_fn(s);
-    s->seconds = bench_now(s->threads) - start;
+    s->end = bench_now(threads);
     return NULL;
 }
 
-/* What all of them do in a second, where each does `work` in its own time. */
+/* What all of them do in a second, where each does `work`: from the first one's beginning to the last one's end, so that threads which
+ * take turns on a processor count it once. */
 static double rate_of(struct share *share, int threads, double work)
 {
     pthread_t thread[256];
-    pthread_barrier_t begin;
+    atomic_int waiting = threads;
     int started = 0;
-    double rate = 0;
-    pthread_barrier_init(&begin, NULL, (unsigned)threads);
-    for (int i = 0; i < threads; i++) {
-        share[i].threads = threads;
-        share[i].begin = threads > 1 ? &begin : NULL;
-    }
+    for (int i = 0; i < threads; i++)
+        share[i].waiting = threads > 1 ? &waiting : NULL;
     for (int i = 1; i < threads; i++)
         started += pthread_create(&thread[i], NULL, run_share, &share[i]) == 0;
-    if (started < threads - 1)
-        exit(1); /* the barrier would never open */
+    if (started < threads - 1) { /* the others would wait for ever */
+        fprintf(stderr, "ammpl-bench: %d threads cannot be started; give fewer --threads\n", threads);
+        exit(1);
+    }
     run_share(&share[0]);
     for (int i = 1; i < threads; i++)
         pthread_join(thread[i], NULL);
-    for (int i = 0; i < threads; i++)
-        rate += work / share[i].seconds;
-    pthread_barrier_destroy(&begin);
-    return rate;
+    double begin = share[0].begin, end = share[0].end;
+    for (int i = 1; i < threads; i++) {
+        begin = share[i].begin < begin ? share[i].begin : begin;
+        end = share[i].end > end ? share[i].end : end;
+    }
+    return work * threads / (end - begin);
 }
 
 double bench_peak(int width, int threads)
@@ -192,12 +199,14 @@ double bench_peak(int width, int threads)
 
 double bench_best_peak(int threads)
 {
-    double best = 0;
-    for (int width = 4; width <= 16; width *= 2) {
-        double peak = bench_peak(width, threads);
-        best = peak > best ? peak : best;
+    static int best; /* one thread tells it */
+    double most = 0;
+    for (int width = best > 0 ? 32 : 4; width <= 16; width *= 2) {
+        double peak = bench_peak(width, 1);
+        best = peak > most ? width : best;
+        most = peak > most ? peak : most;
     }
-    return best;
+    return bench_peak(best, threads);
 }
 
 double bench_bandwidth(int threads)

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cpu/kernels.h"
 #include "cuda_emu/control.h"
 
 static const char *turn(const char *folder, const char *part, const char *name)
@@ -76,10 +77,52 @@ const char *test_temp(const char *name)
     return turn(own, "", name);
 }
 
+/* ---- the CPU with one of its tables of kernels ---- */
+
+extern const ammpli_cpu_kernels test_kernels_wide __attribute__((weak)); /* in programs that have ops/wide.c */
+static const ammpli_cpu_kernels *kernels;                                /* NULL: as the library chooses */
+static ammpl_backend cpu;
+static atomic_int *streams; /* that got them; in memory that forked cases share */
+
+static int32_t stream_with_kernels(const ammpl_host *host, int32_t device, int32_t precision, ammpl_stream **out)
+{
+    int32_t status = ammpli_cpu_backend.stream_create(host, device, precision, out);
+    if (status >= 0) {
+        (*out)->kernels = kernels;
+        atomic_fetch_add(streams, 1);
+    }
+    return status;
+}
+
+/* False: this processor cannot run them. */
+static bool choose_kernels(const char *name)
+{
+    const ammpli_cpu_kernels *all[] = {
+        &ammpli_cpu_kernels_x4,
+#if defined(__x86_64__)
+        &ammpli_cpu_kernels_avx2, &ammpli_cpu_kernels_avx512, &test_kernels_wide,
+#endif
+    };
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        if (all[i] && strcmp(all[i]->name, name) == 0)
+            kernels = all[i];
+    void *shared = mmap(NULL, sizeof *streams, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (!kernels || shared == MAP_FAILED) {
+        fprintf(stderr, "no kernels are called %s\n", name);
+        exit(EXIT_FAILURE);
+    }
+    streams = shared;
+    cpu = ammpli_cpu_backend;
+    cpu.stream_create = stream_with_kernels;
+    return kernels->supported();
+}
+
 ammpl_context *test_context(void)
 {
     ammpl_context *ctx;
     ck_assert_int_eq(ammpli_context_create(NULL, &ctx), AMMPL_OK);
+    if (kernels)
+        ctx->device[0].backend = &cpu;
     return ctx;
 }
 
@@ -239,8 +282,14 @@ void test_skip(const char *name, const char *why)
 
 int test_main(Suite *suite)
 {
+    const char *table = getenv("AMMPL_TEST_KERNELS");
     if (!open_tally())
         return EXIT_FAILURE;
+    if (table && !choose_kernels(table)) {
+        test_skip(table, "this processor cannot run these kernels");
+        printf("1..0 # SKIP\n");
+        return EXIT_SUCCESS;
+    }
     if (!open_plugin())
         return EXIT_SUCCESS;
     make_temp();
@@ -252,5 +301,11 @@ int test_main(Suite *suite)
     int failed = srunner_ntests_failed(runner), run = srunner_ntests_run(runner);
     srunner_free(runner);
     bool used = device_was_used();
+    if (table)
+        printf("# %d streams with %s\n", atomic_load(streams), table);
+    if (table && atomic_load(streams) == 0) {
+        fprintf(stderr, "nothing was computed with %s\n", table);
+        used = false;
+    }
     return failed || !run || !used ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -7,7 +7,8 @@
 #include "core/core.h"
 #include "io/safetensors.h"
 
-/* Runs the suite (TAP on standard output, which tests/run.sh counts) and returns the exit status of main. */
+/* Runs the suite (TAP on standard output, which tests/run.sh counts) and returns the exit status of main.  $AMMPL_TEST_KERNELS: with that
+ * table of the CPU's kernels, whatever the library would choose. */
 int test_main(Suite *suite);
 /* Reports a case that cannot run here, with a sentence that says why: instead of adding it to the suite. */
 void test_skip(const char *name, const char *why);

@@ -11,7 +11,8 @@ void *allocate(size_t bytes)
 {
     void *memory = calloc(bytes == 0 ? 1 : bytes, 1);
     if (memory == NULL) {
-        fprintf(stderr, "out of memory: %zu bytes\n", bytes);
+        fprintf(stderr, "%s: out of memory: there are no further %zu bytes; end other programs, or give it less at once\n",
+                program_invocation_short_name, bytes);
         exit(1);
     }
     return memory;

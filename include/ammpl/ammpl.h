@@ -33,6 +33,7 @@
  * THREAD TAGS   [T] callable from any thread at any time
  *               [R] safe together with other [R] calls on the same object
  *               [S] one thread at a time per object (different objects are independent)
+ *               A calling thread needs 64 KiB of stack for this library; its own threads bring theirs.
  * SHAPES        n images, C classes, E joint width, P = g*g patches of q*q pixels, R = g*q image size, M context tokens.
  *               Arrays are dense and row-major; pixels are float32, channels red, green, blue, minus mean, over std.
  * FORMULAS      [CLIP] Radford et al., ICML 2021; [CoOp] Zhou et al., IJCV 2022; [CoCoOp] the same, CVPR 2022; [VP] Bahng et
@@ -400,7 +401,8 @@ AMMPL_API const ammpl_device *ammpl_device_find(const ammpl_context *ctx, const 
 AMMPL_API const char *ammpl_device_name(const ammpl_device *dev);
 /* What it is ("AVX2+FMA kernels, 2 threads"); borrowed from the context until set_threads.  [R] */
 AMMPL_API const char *ammpl_device_description(const ammpl_device *dev);
-/* Bytes of the device's memory: free now, and all of it; either pointer may be NULL.  Errors: BACKEND, DEVICE_LOST.  [R] */
+/* Bytes of the device's memory: free now, and all of it; either pointer may be NULL.  The CPU counts as free what the page cache would give
+ * back, and has no more than its container.  Errors: BACKEND, DEVICE_LOST.  [R] */
 AMMPL_API ammpl_status ammpl_device_memory(const ammpl_device *dev, uint64_t *available, uint64_t *total);
 
 /* ==== 4. options ============================================================================================== */
@@ -645,9 +647,12 @@ AMMPL_API ammpl_status ammpl_prompt_zero_gradients(ammpl_prompt *p);            
 
 /* ==== 9. sessions: inference and gradients ======================================================================= */
 
-/* Scratch memory for one thread on a model.  AMMPL_OPT_MEMORY_LIMIT of cfg (0: none) bounds all that it takes, itself included: a
- * step keeps less for backward and computes it again, with the same bits; a call that does not fit at all is AMMPL_E_MEMORY, and
- * for predict and accumulate the sentence says what it needs.  [R] on m */
+/* Scratch memory for one thread on a model.  AMMPL_OPT_MEMORY_LIMIT of cfg bounds all that it takes, itself included, and is used up
+ * where that saves time: a step that would need more keeps less for backward and computes it again, with the same bits; a call that
+ * does not fit at all is AMMPL_E_MEMORY, and for predict and accumulate the sentence says what it needs.  0: no bound, but a stage of a
+ * step (its texts, or its images) keeps no more than a quarter of the memory that the machine can give without swapping, or its
+ * container may have, when the session is created (of all that a device has).  So a step's time may depend on the machine, its bits do
+ * not; who runs several sessions at once, or wants equal times, sets a limit.  [R] on m */
 AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_session_create(const ammpl_model *m, const ammpl_config *cfg,
                                                             ammpl_session **out);
 /* NULL accepted.  [S] */

@@ -10,7 +10,6 @@
 
 #ifdef WITH_OPENBLAS
 #include <cblas.h>
-void openblas_set_num_threads(int n);
 #endif
 
 /* ---- the device ---- */
@@ -238,6 +237,11 @@ ammpl_status inside_linear(ammpl_context *ctx, int64_t T, int64_t N, int64_t K, 
 }
 
 #ifdef WITH_OPENBLAS
+const char *inside_openblas_name(void)
+{
+    return openblas_get_config();
+}
+
 static ammpl_status openblas_run(struct inside_work *w)
 {
     arrays *a = w->state;
@@ -258,6 +262,11 @@ ammpl_status inside_openblas(ammpl_context *ctx, int64_t T, int64_t N, int64_t K
     return AMMPL_OK;
 }
 #else
+const char *inside_openblas_name(void)
+{
+    return NULL;
+}
+
 ammpl_status inside_openblas(ammpl_context *ctx, int64_t T, int64_t N, int64_t K, int backward, struct inside_work *w)
 {
     (void)ctx, (void)T, (void)N, (void)K, (void)backward;
@@ -453,6 +462,11 @@ ammpl_status inside_image_tower(const ammpl_model *m, int64_t B, int backward, s
     TRY(tower_open(m, B, 0, B * m->grid * m->grid * m->image.width, backward, w));
     w->run = image_run;
     return AMMPL_OK;
+}
+
+double inside_tower_bytes(const ammpl_model *m, int64_t B, int64_t L, int backward)
+{
+    return (double)B * (double)ammpli_pass_bytes(L > 0 ? &m->text : &m->image, L > 0 ? L : m->grid * m->grid + 1, backward);
 }
 
 static ammpl_status text_run(struct inside_work *w)

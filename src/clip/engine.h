@@ -35,6 +35,8 @@ enum {
     AMMPLI_WITHOUT_ROWS = 2,   /* 3: only rows that somebody reads are computed */
     AMMPLI_WITHOUT_WANTED = 4, /* 4: the first block differentiates by the rows that lead to a parameter */
     AMMPLI_WITHOUT_EQUAL = 8,  /* 6: equal pictures are encoded once */
+    AMMPLI_WITHOUT_CUT = 16,    /* 1: learned texts end at the row that is read */
+    AMMPLI_WITHOUT_LINEAR = 32, /* 7: masked pictures are made of patches that are embedded already */
 };
 
 /* The status of a call, when what it had queued until it failed is done, too: what its caller asks of another stream then comes later. */

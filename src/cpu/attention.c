@@ -1,6 +1,6 @@
 /* attention.c - out = softmax(q k^T / sqrt(dh)) v per head, over ragged sequences, and its transpose: the fast path.
  *
- * Scores exist in blocks of queries x keys on the stack only, whatever the length: the running maximum and sum of each query
+ * Scores exist in blocks of queries x keys in scratch only, whatever the length: the running maximum and sum of each query
  * are corrected from block to block of keys (Milakov & Gimelshein 2018; Dao et al. 2022).  Blocks of keys start at the
  * sequence's own first key, or its prefix's, so a sequence's numbers do not depend on its neighbours, nor, when causal, on
  * where it is cut, nor on whether what it begins with is a prefix or its own.  Backward, of which only the first holds to the
@@ -11,7 +11,7 @@
  */
 #include "cpu/attention.h"
 
-/* Queries and keys of a block, so that everything fits on the stack; a ViT's 50, 65 and 197 fill them well.  Forward
+/* Queries and keys of a block, so that everything fits into the scratch; a ViT's 50, 65 and 197 fill them well.  Forward
  * cuts queries evenly (rows do not know of each other), keys stand in blocks at fixed places: sums over them go in this order. */
 enum { HEAD_SMALL = 64, HEAD_MAX = 128 };
 enum { QUERIES = 72, KEYS = 208, QUERIES_LARGE = 64, KEYS_LARGE = 64 };                     /* forward, head <= 64, <= 128 */
@@ -173,13 +173,11 @@ static void forward_short(const attention_job *j, forward_block *x, int64_t b0, 
     finish_rows(j, x, j->out + first * D + h * dh, rows);
 }
 
-static void forward_task(void *arg, int64_t task, int worker)
+static void forward_task(void *arg, int64_t task, float *scratch)
 {
-    (void)worker;
     const attention_job *j = arg;
     bool small = j->dh <= HEAD_SMALL;
     forward_block x = {.most = small ? QUERIES : QUERIES_LARGE, .KB = small ? KEYS : KEYS_LARGE, .padded = ceil_div(j->dh, PANEL) * PANEL};
-    alignas(64) float scratch[SCRATCH];
     x.s = scratch;
     x.o = x.s + x.most * x.KB;
     x.k_panels = x.o + x.most * x.padded;
@@ -230,8 +228,7 @@ int32_t ammpli_cpu_attention_forward(ammpl_stream *s, float *out, const float *q
     else
         j.blocks = ceil_div(max_len, most);
     int64_t tasks = j.each ? ceil_div(B, j.each) * H : B * H * j.blocks;
-    ammpli_cpu_for(s, tasks, T * (max_len + P) * D / 4, forward_task, &j);
-    return AMMPL_OK;
+    return ammpli_cpu_for_scratch(s, tasks, T * (max_len + P) * D / 4, forward_task, &j);
 }
 
 /* ---- backward: with P the probabilities and dS = P (dout v^T - <dout, out>) scale:
@@ -463,11 +460,9 @@ static void backward_family(const attention_job *j, float *scratch, int64_t b, i
     }
 }
 
-static void backward_task(void *arg, int64_t task, int worker)
+static void backward_task(void *arg, int64_t task, float *scratch)
 {
-    (void)worker;
     const attention_job *j = arg;
-    alignas(64) float scratch[SCRATCH];
     int64_t h = task % j->H, family = task / j->H, b = family - j->groups;
     if (b < 0)
         backward_family(j, scratch, 0, j->B, family, h);
@@ -491,6 +486,5 @@ int32_t ammpli_cpu_attention_backward(ammpl_stream *s, float *dqkv, const float 
     j.dout = dout;
     j.fout = out;
     j.dprefix = dprefix;
-    ammpli_cpu_for(s, attention_families(&j), T * (max_len + P) * D / 2, backward_task, &j);
-    return AMMPL_OK;
+    return ammpli_cpu_for_scratch(s, attention_families(&j), T * (max_len + P) * D / 2, backward_task, &j);
 }

@@ -2,7 +2,6 @@
 #include "cpu/kernels.h"
 
 #include <stdio.h>
-#include <sys/sysinfo.h>
 
 #define SLOT(op) .op = ammpli_cpu_##op,
 #define SLOT_REFERENCE(op) .op = ammpli_cpu_##op##_reference,
@@ -35,6 +34,39 @@ void ammpli_cpu_for(ammpl_stream *s, int64_t n, int64_t work, void (*fn)(void *a
         fn(arg, i, 0);
 }
 
+typedef struct scratch_job {
+    void (*fn)(void *arg, int64_t i, float *scratch);
+    void *arg;
+    float *callers;
+} scratch_job;
+
+/* Its frame is large: it must not become part of scratch_task's. */
+static void __attribute__((noinline)) on_worker(const scratch_job *j, int64_t i)
+{
+    alignas(64) float scratch[SCRATCH];
+    j->fn(j->arg, i, scratch);
+}
+
+static void scratch_task(void *arg, int64_t i, int worker)
+{
+    const scratch_job *j = arg;
+    if (worker > 0)
+        on_worker(j, i);
+    else
+        j->fn(j->arg, i, j->callers);
+}
+
+int32_t ammpli_cpu_for_scratch(ammpl_stream *s, int64_t n, int64_t work, void (*fn)(void *arg, int64_t i, float *scratch), void *arg)
+{
+    if (!s->scratch)
+        s->scratch = s->host->alloc(s->host->user, SCRATCH * sizeof *s->scratch);
+    if (!s->scratch)
+        return s->host->fail(AMMPL_E_MEMORY, "out of memory: no room for a thread's scratch");
+    scratch_job j = {fn, arg, s->scratch};
+    ammpli_cpu_for(s, n, work, scratch_task, &j);
+    return AMMPL_OK;
+}
+
 int64_t ammpli_cpu_grain(ammpl_stream *s, int64_t n, int64_t work, int64_t unit)
 {
     int64_t threads = s->host->threads(s->host->user);
@@ -58,12 +90,10 @@ static void describe(const ammpl_host *host, int32_t device, char *text, size_t 
 
 static int32_t memory(const ammpl_host *host, int32_t device, uint64_t *available, uint64_t *total)
 {
+    static const char *const containers[] = {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes", NULL};
     (void)device;
-    struct sysinfo info;
-    if (sysinfo(&info) != 0)
+    if (!ammpli_cpu_available("/proc/meminfo", containers, available, total))
         return host->fail(AMMPL_E_BACKEND, "the system does not say how much memory there is");
-    *available = ((uint64_t)info.freeram + info.bufferram) * info.mem_unit;
-    *total = (uint64_t)info.totalram * info.mem_unit;
     return AMMPL_OK;
 }
 
@@ -84,8 +114,11 @@ static int32_t stream_create(const ammpl_host *host, int32_t device, int32_t pre
 
 static void stream_destroy(ammpl_stream *s)
 {
-    if (s)
-        s->host->release(s->host->user, s);
+    if (!s)
+        return;
+    if (s->scratch)
+        s->host->release(s->host->user, s->scratch);
+    s->host->release(s->host->user, s);
 }
 
 const ammpl_backend ammpli_cpu_backend = {

@@ -1,12 +1,12 @@
 /* gemm.c - C[b] = alpha A[b] B[b] + beta C[b] for things that are learned: small, changing, not packed beforehand.
  *
  * A task is one block of rows x columns of one C; it copies its blocks of B (and of A when that is transposed) into
- * panels on its stack and uses the same product() as linear.c, with the same order of sums.
+ * panels in its scratch and uses the same product() as linear.c, with the same order of sums.
  */
 #include "cpu/kernels.h"
 
 enum { DEPTH = 256, ROWS_MAX = 48, PANELS_MAX = 3 };
-static_assert(ROWS_MAX * DEPTH + (DEPTH + ROWS_MAX) * PANELS_MAX * PANEL <= SCRATCH, "a task's scratch fits on the stack");
+static_assert(ROWS_MAX * DEPTH + (DEPTH + ROWS_MAX) * PANELS_MAX * PANEL <= SCRATCH, "C and what is packed fit into the scratch");
 
 typedef struct gemm_job {
     const ammpli_cpu_kernels *kernels;
@@ -51,19 +51,18 @@ int32_t ammpli_cpu_gemm_reference(ammpl_stream *s, int64_t batch, int64_t M, int
 
 /* ---- fast path ---- */
 
-static void gemm_task(void *arg, int64_t task, int worker)
+static void gemm_task(void *arg, int64_t task, float *scratch)
 {
-    (void)worker;
     const gemm_job *j = arg;
     int64_t M = j->M, N = j->N, K = j->K, blocks = j->row_blocks * j->column_blocks, b = task / blocks;
     int64_t m0 = task % blocks / j->column_blocks * ROWS_MAX, n0 = task % j->column_blocks * PANELS_MAX * PANEL;
     int64_t rows = min64(ROWS_MAX, M - m0), columns = min64(PANELS_MAX * PANEL, N - n0), panels = ceil_div(columns, PANEL);
     const float *A = j->A + b * j->stride_a, *B = j->B + b * j->stride_b;
     float *C = j->C + b * j->stride_c;
-    alignas(64) float c[ROWS_MAX * PANELS_MAX * PANEL], packed_a[ROWS_MAX * DEPTH], packed_b[DEPTH * PANELS_MAX * PANEL];
+    float *c = scratch, *packed_a = c + ROWS_MAX * PANELS_MAX * PANEL, *packed_b = packed_a + ROWS_MAX * DEPTH;
     if (columns % PANEL || K == 0) { /* columns past N are computed like the others, then dropped */
-        memset(packed_b, 0, sizeof packed_b);
-        memset(c, 0, sizeof c);
+        memset(packed_b, 0, DEPTH * PANELS_MAX * PANEL * sizeof *packed_b);
+        memset(c, 0, ROWS_MAX * PANELS_MAX * PANEL * sizeof *c);
     }
     for (int64_t k0 = 0; k0 < K; k0 += DEPTH) {
         int64_t depth = min64(DEPTH, K - k0), lda = j->trans_a ? DEPTH : K;
@@ -96,6 +95,5 @@ int32_t ammpli_cpu_gemm(ammpl_stream *s, int64_t batch, int64_t M, int64_t N, in
                   .stride_c = stride_c, .row_blocks = ceil_div(M, ROWS_MAX), .column_blocks = ceil_div(N, PANELS_MAX * PANEL),
                   .alpha = alpha, .beta = beta, .A = A, .B = B, .C = C, .trans_a = trans_a, .trans_b = trans_b};
     TRY(check(s, &j, batch));
-    ammpli_cpu_for(s, batch * j.row_blocks * j.column_blocks, batch * M * N * (K / 8 + 1), gemm_task, &j);
-    return AMMPL_OK;
+    return ammpli_cpu_for_scratch(s, batch * j.row_blocks * j.column_blocks, batch * M * N * (K / 8 + 1), gemm_task, &j);
 }

@@ -21,7 +21,7 @@
 enum {
     PANEL = 16,               /* columns of a packed panel, whatever the vector width */
     DEPTH_MAX = 256,          /* of a product that is cut into blocks of k */
-    SCRATCH = 192 * 1024 / 4, /* floats of stack that one task may use */
+    SCRATCH = 192 * 1024 / 4, /* floats of scratch that one task may use */
 };
 
 /* A frozen [N, K]: panel p holds rows 16p..16p+15 as [K][16], rows past N as zeros. */
@@ -70,7 +70,8 @@ const ammpli_cpu_kernels *ammpli_cpu_best_kernels(void);
 struct ammpl_stream {
     const ammpl_host *host;
     const ammpli_cpu_kernels *kernels;
-    double asked; /* when elapsed was last asked; 0: never */
+    double asked;   /* when elapsed was last asked; 0: never */
+    float *scratch; /* [SCRATCH] for tasks on the caller's thread, from the first loop on that has such; else NULL */
 };
 
 /* Every op, in the table's order: the table, the reference table and the tests are made of this list.
@@ -103,8 +104,16 @@ extern const ammpl_ops ammpli_cpu_ops, ammpli_cpu_reference_ops;
 /* Runs tasks 0..n-1 on the pool, or here when all of them together are too little work to wake anybody:
  * `work` is about the number of floats touched or of multiply-adds / 8. */
 void ammpli_cpu_for(ammpl_stream *s, int64_t n, int64_t work, void (*fn)(void *arg, int64_t i, int worker), void *arg);
+/* The same for tasks that need scratch, SCRATCH floats of any value, aligned to 64 bytes: a worker's stack has room for that, the
+ * caller's need not have (musl gives a thread 128 KiB), so there the stream's are taken.  AMMPL_E_MEMORY: no room for them. */
+int32_t ammpli_cpu_for_scratch(ammpl_stream *s, int64_t n, int64_t work, void (*fn)(void *arg, int64_t i, float *scratch), void *arg);
 /* Elements per task so that n elements of `work` each give a few tasks per thread, a multiple of `unit`. */
 int64_t ammpli_cpu_grain(ammpl_stream *s, int64_t n, int64_t work, int64_t unit);
+
+/* Bytes that the machine has, and that it can give without swapping (what the page cache would give back among them), by a file like
+ * /proc/meminfo; no more than the numbers in any of the files `limits` (ended by NULL), where there are such: a container's.  False: the
+ * system does not say (available.c). */
+bool ammpli_cpu_available(const char *meminfo, const char *const *limits, uint64_t *available, uint64_t *total);
 
 /* Scalar definitions, used by reference loops (activation.c). */
 float ammpli_cpu_act(float x, int32_t act);

@@ -4,7 +4,7 @@
  * y = x W^T, in order.  The same copy serves dx = dy W: 16 x 16 blocks of a panel are contiguous, and turned around in
  * cache they are panels of W^T.  That costs one move per weight and block of rows, 1/rows of the multiplications.
  *
- * A task is a block of rows x a block of columns of the result.  It sums over k in blocks of DEPTH into C, on its stack,
+ * A task is a block of rows x a block of columns of the result.  It sums over k in blocks of DEPTH into C, in its scratch,
  * then finishes whole row pieces (bias, pre, act, residual): so residual may be y.  The panel block in use (DEPTH x 16,
  * 16 KiB) stays in L1, the rows' block (ROWS_MAX x DEPTH) in L2.  The cut into tasks looks at T and at the number of
  * threads, and no bit of the result depends on it: each element is one chain of multiply-adds over k from 0 upwards.
@@ -13,9 +13,9 @@
 
 enum { DEPTH = DEPTH_MAX, ROWS_MAX = 192, PANELS_MAX = 10 };
 enum { BACK_DEPTH = DEPTH_MAX, BACK_ROWS_MAX = 384, BACK_PANELS_MAX = 4 };
-static_assert(ROWS_MAX * PANELS_MAX * PANEL <= SCRATCH, "C fits on the stack");
-static_assert((BACK_ROWS_MAX + BACK_DEPTH) * BACK_PANELS_MAX * PANEL + PANEL * PANEL <= SCRATCH,
-              "C and turned panels fit on the stack");
+static_assert(ROWS_MAX * PANELS_MAX * PANEL <= SCRATCH, "C fits into the scratch");
+static_assert((BACK_ROWS_MAX + BACK_DEPTH) * BACK_PANELS_MAX * PANEL <= SCRATCH,
+              "C and turned panels fit into the scratch");
 enum { WIDE_DEPTH = 64, WIDE_PANELS = 2 }; /* of F16 weights: widened at once */
 static_assert((ROWS_MAX * PANELS_MAX + WIDE_DEPTH * WIDE_PANELS) * PANEL <= SCRATCH, "and what is widened beside it");
 static_assert(BACK_DEPTH % PANEL == 0, "a block of n is whole panels in backward");
@@ -173,9 +173,8 @@ typedef struct linear_job {
 
 /* A task's products where W is F16, with rows t0.. of x and panels p0..: parts of two panels are widened into cache, and each
  * element is the same chain over k as ever. */
-static void half_products(const linear_job *j, float *c, int64_t ldc, int64_t t0, int64_t rows, int64_t p0, int64_t panels)
+static void half_products(const linear_job *j, float *c, int64_t ldc, float *wide, int64_t t0, int64_t rows, int64_t p0, int64_t panels)
 {
-    alignas(64) float wide[WIDE_PANELS * WIDE_DEPTH * PANEL];
     int64_t K = j->w->K;
     for (int64_t p = 0; p < panels; p += WIDE_PANELS)
         for (int64_t k = 0; k < K; k += WIDE_DEPTH) {
@@ -198,16 +197,15 @@ static void turn(const linear_job *j, float *dst, int64_t at, int64_t width)
     j->kernels->transpose(dst, PANEL, block, PANEL, width, PANEL);
 }
 
-static void forward_task(void *arg, int64_t task, int worker)
+static void forward_task(void *arg, int64_t task, float *scratch)
 {
-    (void)worker;
     const linear_job *j = arg;
     int64_t N = j->w->N, K = j->w->K, t0 = task / j->column_blocks * j->rows, p0 = task % j->column_blocks * j->panels;
     int64_t rows = min64(j->rows, j->T - t0), panels = min64(j->panels, ceil_div(N, PANEL) - p0);
     int64_t ldc = panels * PANEL, n0 = p0 * PANEL, columns = min64(ldc, N - n0);
-    alignas(64) float c[ROWS_MAX * PANELS_MAX * PANEL];
+    float *c = scratch, *wide = c + ROWS_MAX * PANELS_MAX * PANEL;
     if (j->w->half)
-        half_products(j, c, ldc, t0, rows, p0, panels);
+        half_products(j, c, ldc, wide, t0, rows, p0, panels);
     for (int64_t k = 0; k < K && !j->w->half; k += DEPTH)
         j->kernels->product(c, ldc, j->x + t0 * K + k, K, j->w->panel + (p0 * K + k) * PANEL, K * PANEL, rows, panels,
                             min64(DEPTH, K - k), k > 0);
@@ -218,16 +216,15 @@ static void forward_task(void *arg, int64_t task, int worker)
     }
 }
 
-static void backward_task(void *arg, int64_t task, int worker)
+static void backward_task(void *arg, int64_t task, float *scratch)
 {
-    (void)worker;
     const linear_job *j = arg;
     int64_t N = j->w->N, K = j->w->K, t0 = task / j->column_blocks * j->rows, p0 = task % j->column_blocks * j->panels;
     int64_t rows = min64(j->rows, j->T - t0), panels = min64(j->panels, ceil_div(K, PANEL) - p0);
     int64_t ldc = panels * PANEL, k0 = p0 * PANEL, columns = min64(ldc, K - k0);
-    alignas(64) float c[BACK_ROWS_MAX * BACK_PANELS_MAX * PANEL], turned[BACK_DEPTH * BACK_PANELS_MAX * PANEL];
+    float *c = scratch, *turned = c + BACK_ROWS_MAX * BACK_PANELS_MAX * PANEL;
     if (columns < ldc) /* the last panel's columns past K are computed like the others, then dropped */
-        memset(turned, 0, sizeof turned);
+        memset(turned, 0, BACK_DEPTH * BACK_PANELS_MAX * PANEL * sizeof *turned);
     for (int64_t n = 0; n < N; n += BACK_DEPTH) {
         int64_t depth = min64(BACK_DEPTH, N - n);
         for (int64_t i = 0; i < depth; i += PANEL) /* along a panel of W, whose blocks lie one behind the other */
@@ -270,8 +267,7 @@ int32_t ammpli_cpu_linear_forward(ammpl_stream *s, float *y, float *pre, const f
         return AMMPL_OK;
     linear_job j = {.kernels = s->kernels, .w = w, .y = y, .pre = pre, .x = x, .bias = bias, .residual = residual, .act = act,
                     .T = T};
-    ammpli_cpu_for(s, cut(s, &j, w->N, ROWS_MAX, PANELS_MAX), T * w->N * w->K / 8, forward_task, &j);
-    return AMMPL_OK;
+    return ammpli_cpu_for_scratch(s, cut(s, &j, w->N, ROWS_MAX, PANELS_MAX), T * w->N * w->K / 8, forward_task, &j);
 }
 
 int32_t ammpli_cpu_linear_backward(ammpl_stream *s, float *dx, const float *dy, const ammpl_weight *w, const float *pre,
@@ -281,6 +277,5 @@ int32_t ammpli_cpu_linear_backward(ammpl_stream *s, float *dx, const float *dy, 
     if (T == 0)
         return AMMPL_OK;
     linear_job j = {.kernels = s->kernels, .w = w, .y = dx, .x = dy, .slope_at = pre, .act = act, .T = T};
-    ammpli_cpu_for(s, cut(s, &j, w->K, BACK_ROWS_MAX, BACK_PANELS_MAX), T * w->N * w->K / 8, backward_task, &j);
-    return AMMPL_OK;
+    return ammpli_cpu_for_scratch(s, cut(s, &j, w->K, BACK_ROWS_MAX, BACK_PANELS_MAX), T * w->N * w->K / 8, backward_task, &j);
 }

@@ -29,12 +29,24 @@ static ammpl_status tile_rows(ammpli_engine *e, int64_t pads, bool per_class, in
     return ammpli_take_ints(e, host, pads, out);
 }
 
-/* pad_row [K,W] = conv1 of each tile. */
+/* pad_row [K,W] = conv1 of each tile, or without shortcut 7 the tile itself; and back. */
 static ammpl_status embed_pads(ammpli_engine *e, const float *pad, int64_t pads, float **pad_row)
 {
     const ammpl_model *m = e->model;
-    TRY(ammpli_take_floats(e, pads * m->image.width, pad_row));
+    int64_t D = ammpli_patch_width(e);
+    TRY(ammpli_take_floats(e, pads * D, pad_row));
+    if (e->without & AMMPLI_WITHOUT_LINEAR)
+        return e->ops->copy(e->stream, *pad_row, pad, (size_t)(pads * D) * sizeof *pad);
     return e->ops->linear_forward(e->stream, *pad_row, NULL, pad, m->patch_weight, NULL, NULL, AMMPL_ACT_NONE, pads);
+}
+
+static ammpl_status embed_pads_backward(ammpli_engine *e, const float *dpad_row, int64_t pads, float **dpad)
+{
+    int64_t tile = tile_size(e->model);
+    TRY(ammpli_take_floats(e, pads * tile, dpad));
+    if (e->without & AMMPLI_WITHOUT_LINEAR)
+        return e->ops->copy(e->stream, *dpad, dpad_row, (size_t)(pads * tile) * sizeof *dpad_row);
+    return e->ops->linear_backward(e->stream, *dpad, dpad_row, e->model->patch_weight, NULL, AMMPL_ACT_NONE, pads);
 }
 
 ammpl_status ammpli_class_side_forward(ammpl_session *s, const ammpl_prompt *p, const ammpli_ammpl_options *o, bool with_z0,
@@ -82,8 +94,7 @@ ammpl_status ammpli_class_side_backward(ammpl_session *s, const ammpl_prompt *p,
     float *dz = dz0;
     if (dpad_row) {
         float *dpad;
-        TRY(ammpli_take_floats(e, c->pads * tile_size(p->model), &dpad));
-        RUN(linear_backward, dpad, dpad_row, e->model->patch_weight, NULL, AMMPL_ACT_NONE, c->pads);
+        TRY(embed_pads_backward(e, dpad_row, c->pads, &dpad));
         if (o->padding) {
             int32_t *row;
             TRY(tile_rows(e, c->pads, o->per_class, &row));
@@ -120,12 +131,10 @@ ammpl_status ammpli_plain_pads_backward(ammpl_session *s, const ammpl_prompt *p,
                                         float *const *grad)
 {
     ammpli_engine *e = &s->engine;
-    int64_t tile = tile_size(p->model);
     ammpli_mark mark = ammpli_arena_mark(e);
     float *dpad;
-    TRY(ammpli_take_floats(e, pads * tile, &dpad));
-    RUN(linear_backward, dpad, dpad_row, e->model->patch_weight, NULL, AMMPL_ACT_NONE, pads);
-    RUN(add, ammpli_grad_of(p, grad, "padding"), dpad, 1, pads * tile);
+    TRY(embed_pads_backward(e, dpad_row, pads, &dpad));
+    RUN(add, ammpli_grad_of(p, grad, "padding"), dpad, 1, pads * tile_size(p->model));
     ammpli_arena_release(e, mark);
     return AMMPL_OK;
 }
@@ -153,7 +162,7 @@ ammpl_status ammpli_class_cache_fill(ammpl_session *s, const ammpl_prompt *p, co
     TRY(ammpli_class_side_forward(s, p, o, true, false, &c));
     TRY(keep_copy(e, c.z0, C * e->model->embed, &cache->z0));
     TRY(keep_copy(e, c.pad, c.pads * tile_size(p->model), &cache->pad));
-    TRY(keep_copy(e, c.pad_row, c.pads * e->model->image.width, &cache->pad_row));
+    TRY(keep_copy(e, c.pad_row, c.pads * ammpli_patch_width(e), &cache->pad_row));
     cache->pads = c.pads;
     cache->prompt_id = p->id;
     cache->revision = p->revision;

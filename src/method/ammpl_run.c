@@ -116,7 +116,7 @@ static ammpl_status plain_features(run *r, float *x /*[B,E]*/)
     TRY(ammpli_take_host(e, (size_t)r->B * sizeof *all, (void **)&all));
     for (int64_t b = 0; b < r->B; b++)
         all[b] = (int32_t)b;
-    ammpli_image_stage plain = {.n = r->B, .image = r->image, .ii = all};
+    ammpli_image_stage plain = {.n = r->B, .image = r->image, .pixels = e->without & AMMPLI_WITHOUT_LINEAR, .ii = all};
     TRY(ammpli_image_stage_forward(r->s, &plain));
     RUN(copy, x, plain.x, bytes);
     ammpli_arena_release(e, mark);
@@ -202,6 +202,7 @@ static ammpl_status encode_pictures(run *r, const float *pad_row, int64_t pads, 
                                   .image = r->image,
                                   .mask = r->mask,
                                   .pad = pad_row,
+                                  .pixels = e->without & AMMPLI_WITHOUT_LINEAR,
                                   .ii = en->ii,
                                   .mi = en->mi,
                                   .ki = en->ki,
@@ -292,16 +293,20 @@ static ammpl_status shift_backward(run *r, float *dshift, float *const *grad, fl
 
 /* ---- the whole ---- */
 
-/* Pixels to the embeddings of all patches. */
+/* Pixels to all patches, as the stages read them. */
 static ammpl_status embed_images(run *r, const float *pixels)
 {
     ammpli_engine *e = &r->s->engine;
-    int64_t R = e->model->grid * e->model->patch;
+    const ammpl_model *m = e->model;
+    int64_t R = m->grid * m->patch;
     float *device;
-    TRY(ammpli_take_floats(e, r->B * patches(r) * e->model->image.width, &r->image));
+    TRY(ammpli_take_floats(e, r->B * patches(r) * ammpli_patch_width(e), &r->image));
     ammpli_mark mark = ammpli_arena_mark(e);
     TRY(ammpli_take_copy(e, pixels, r->B * 3 * R * R, &device));
-    TRY(ammpli_patch_embed(e, device, r->B, r->image));
+    if (e->without & AMMPLI_WITHOUT_LINEAR)
+        RUN(patches_forward, r->image, device, r->B, m->grid, m->patch);
+    else
+        TRY(ammpli_patch_embed(e, device, r->B, r->image));
     ammpli_arena_release(e, mark);
     return AMMPL_OK;
 }
@@ -382,7 +387,7 @@ static ammpl_status pictures_backward(run *r, ammpli_encodes *en, ammpli_image_s
     ammpli_engine *e = &r->s->engine;
     *dpad_row = NULL;
     if (pads > 0)
-        TRY(ammpli_take_zeros(e, pads * e->model->image.width, dpad_row));
+        TRY(ammpli_take_zeros(e, pads * ammpli_patch_width(e), dpad_row));
     if (en->n == 0)
         return AMMPL_OK;
     ammpli_image_gradient d = {.pi = en->pi, .prob = ammpli_grad_of(r->p, grad, "mask_prob"), .pad = *dpad_row};

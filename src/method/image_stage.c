@@ -30,13 +30,18 @@ static ammpl_status encode(ammpli_engine *e, ammpli_image_stage *t, int64_t from
                            float *feature)
 {
     const ammpl_model *m = e->model;
-    int64_t P = m->grid * m->grid, W = m->image.width, n = to - from;
-    float *token;
+    int64_t P = m->grid * m->grid, W = m->image.width, n = to - from, D = t->pixels ? ammpli_patch_width(e) : W;
+    float *token, *mixed;
     TRY(ammpli_take_floats(e, n * P * W, &token));
+    mixed = token;
+    if (t->pixels)
+        TRY(ammpli_take_floats(e, n * P * D, &mixed));
     if (t->mask)
-        RUN(mask_mix_forward, token, t->mask, index->mask, t->image, index->image, t->pad, index->pad, n, P, W);
+        RUN(mask_mix_forward, mixed, t->mask, index->mask, t->image, index->image, t->pad, index->pad, n, P, D);
     else
-        RUN(rows_copy, token, NULL, t->image, index->image, n, P * W);
+        RUN(rows_copy, mixed, NULL, t->image, index->image, n, P * D);
+    if (t->pixels)
+        RUN(linear_forward, token, NULL, mixed, m->patch_weight, NULL, NULL, AMMPL_ACT_NONE, n * P);
     if (t->added)
         RUN(rows_add, token, NULL, t->added, index->zero, n, P * W);
     return ammpli_image_forward(e, &t->run, token, n, t->visual, keep, feature);
@@ -69,7 +74,7 @@ ammpl_status ammpli_image_stage_backward(ammpl_session *s, ammpli_image_stage *t
 {
     ammpli_engine *e = &s->engine;
     const ammpl_model *m = e->model;
-    int64_t E = m->embed, P = m->grid * m->grid, W = m->image.width;
+    int64_t E = m->embed, P = m->grid * m->grid, W = m->image.width, D = t->pixels ? ammpli_patch_width(e) : W;
     for (int64_t from = 0; from < t->n; from += t->chunk) {
         int64_t to = from + t->chunk < t->n ? from + t->chunk : t->n, n = to - from;
         ammpli_mark mark = ammpli_arena_mark(e);
@@ -84,12 +89,16 @@ ammpl_status ammpli_image_stage_backward(ammpl_session *s, ammpli_image_stage *t
         RUN(l2norm_backward, feature, dx + from * E, t->x + from * E, t->norm + from, n, E);
         TRY(ammpli_image_backward(e, &t->run, feature, dtoken, t->visual, d->visual));
         if (t->mask) {
-            float *dm;
+            float *dm, *dmixed = dtoken;
             int32_t *prob;
+            if (t->pixels) {
+                TRY(ammpli_take_floats(e, n * P * D, &dmixed));
+                RUN(linear_backward, dmixed, dtoken, m->patch_weight, NULL, AMMPL_ACT_NONE, n * P);
+            }
             TRY(ammpli_take_ints(e, d->pi + from, n, &prob));
             TRY(ammpli_take_floats(e, n * P, &dm));
-            RUN(mask_mix_backward, dm, d->pad, dtoken, t->mask, index.mask, t->image, index.image, t->pad, index.pad, t->blend, n, P,
-                W);
+            RUN(mask_mix_backward, dm, d->pad, dmixed, t->mask, index.mask, t->image, index.image, t->pad, index.pad, t->blend, n, P,
+                D);
             RUN(rows_add, d->prob, prob, dm, NULL, n, P);
         }
         if (d->added)

@@ -4,18 +4,25 @@
 
 #include <string.h>
 
-/* Kept activations of one stage, and of the images that inference takes at once, where no memory_limit is set: of memory that the
- * caller's own program lives in, and of a device's. */
-#define HOST_BUDGET ((int64_t)1 << 30)
-#define DEVICE_SHARE 4
+/* Kept activations of one stage, and of the images that inference takes at once, where no memory_limit is set: this part of the memory
+ * that the machine can give when the session is created, or of all that a device has. */
+enum { SHARE = 4 };
 
 /* While a hand-written text is made and taken apart into tokens, one at a time. */
 enum { A_TEXT = 1024 };
+/* SCRATCH of cpu/kernels.h, in bytes: test_plan notices when it is another. */
+enum { CPU_SCRATCH = 192 * 1024 };
 
-/* Blocks that every session has: itself, its stream, the lists of its arenas' blocks. */
-static size_t fixed_bytes(void)
+static bool on_cpu(const ammpl_model *m)
 {
-    return A_TEXT + ammpli_block_bytes(sizeof(ammpl_session)) + 2 * ammpli_block_bytes(16 * sizeof(ammpli_arena_block)) + ammpli_block_bytes(64);
+    return m->device == &m->ctx->device[0];
+}
+
+/* Blocks that every session has: itself, its stream (the CPU's with a thread's scratch), the lists of its arenas' blocks. */
+static size_t fixed_bytes(const ammpl_model *m)
+{
+    size_t stream = ammpli_block_bytes(64) + (on_cpu(m) ? ammpli_block_bytes(CPU_SCRATCH) : 0);
+    return A_TEXT + ammpli_block_bytes(sizeof(ammpl_session)) + 2 * ammpli_block_bytes(16 * sizeof(ammpli_arena_block)) + stream;
 }
 
 /* Pixels and features of a rehearsal: nobody looks at them. */
@@ -87,17 +94,19 @@ ammpl_status ammpli_session_footprint(const ammpl_session *s, const ammpl_prompt
     TRY(rehearse(s, p, call, n, 0, budget, plan));
     if (call != AMMPL_PLAN_PREDICT)
         TRY(rehearse(s, p, call, n, (int32_t)p->classes - 1, budget, plan));
-    plan->total = (int64_t)(fixed_bytes() + ammpli_block_bytes(plan->arena) + ammpli_block_bytes(plan->host) + plan->kept + plan->own);
+    plan->total =
+        (int64_t)(fixed_bytes(s->model) + ammpli_block_bytes(plan->arena) + ammpli_block_bytes(plan->host) + plan->kept + plan->own);
     return AMMPL_OK;
 }
 
-/* The largest budget with which the call keeps within the limit: each halving of an interval is a rehearsal. */
+/* The largest budget with which the call keeps within the limit: each halving of an interval is a rehearsal.  Stages compare budgets
+ * with estimates from above, so the largest may be more than the limit. */
 static ammpl_status fit(const ammpl_session *s, const ammpl_prompt *p, int32_t call, int64_t n, ammpli_session_plan *plan)
 {
     enum { HALVINGS = 16 };
-    int64_t limit = s->memory_limit, low = 1, high = limit < s->most ? limit : s->most;
+    int64_t limit = s->memory_limit, low = 1, high = limit < INT64_MAX / 2 ? 2 * limit : INT64_MAX;
     ammpli_session_plan other;
-    TRY(ammpli_session_footprint(s, p, call, n, high, plan));
+    TRY(ammpli_session_footprint(s, p, call, n, INT64_MAX, plan)); /* everything is kept */
     if (plan->total <= limit)
         return AMMPL_OK;
     TRY(ammpli_session_footprint(s, p, call, n, low, plan));
@@ -152,11 +161,8 @@ ammpl_status ammpli_session_budget(ammpl_session *s)
 {
     const ammpl_model *m = s->model;
     uint64_t now, all;
-    s->most = HOST_BUDGET;
-    if (m->device != &m->ctx->device[0]) { /* the CPU is the first */
-        TRY(m->device->backend->memory(&m->ctx->host, m->device->index, &now, &all));
-        s->most = (int64_t)(all / DEVICE_SHARE);
-    }
+    TRY(m->device->backend->memory(&m->ctx->host, m->device->index, &now, &all));
+    s->most = (int64_t)((on_cpu(m) ? now : all) / SHARE);
     s->budget = s->most;
     if (s->memory_limit > 0) { /* blocks that double are three times what is needed, and a device's ops may take as much again */
         int64_t own = (int64_t)ammpli_stream_bytes(&s->engine, false), left = s->memory_limit - own;

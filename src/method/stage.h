@@ -53,9 +53,10 @@ ammpl_status ammpli_text_stage_backward(ammpl_session *s, ammpli_text_stage *t, 
 /* ---- image_stage.c: encode i is image ii[i] under mask mi[i] with pad ki[i], or as it is, with what prompts add ---- */
 typedef struct ammpli_image_stage {
     int64_t n;
-    const float *image;      /* [B,P,W] patch embeddings, backend */
+    const float *image;      /* [B,P,W] patch embeddings, backend; or with `pixels` [B,P,3qq] */
     const float *mask;       /* [.,P] backend; NULL: the plain image */
-    const float *pad;        /* [K,W] patch embedding of each pad; NULL: zero */
+    const float *pad;        /* [K,W] patch embedding of each pad, or its pixels; NULL: zero */
+    bool pixels;             /* tests only, without shortcut 7: every picture is made, then embedded */
     const int32_t *ii, *mi, *ki; /* [n] host */
     const float *added;      /* [P,W] embedding of a pixel prompt, added to every image's; NULL: none (no masks with it) */
     const ammpli_visual *visual; /* prompt tokens; NULL: none */
@@ -79,6 +80,12 @@ typedef struct ammpli_image_gradient {
 } ammpli_image_gradient;
 ammpl_status ammpli_image_stage_backward(ammpl_session *s, ammpli_image_stage *t, const float *dx /*[n,E]*/,
                                          const ammpli_image_gradient *d);
+
+/* Floats of a patch as a stage of masked images reads it: its embedding, or without shortcut 7 its pixels. */
+static inline int64_t ammpli_patch_width(const ammpli_engine *e)
+{
+    return e->without & AMMPLI_WITHOUT_LINEAR ? 3 * e->model->patch * e->model->patch : e->model->image.width;
+}
 
 /* How many of n sequences go at once, and whether what backward needs is kept (chunk = n then). */
 int64_t ammpli_stage_chunk(const ammpl_session *s, const ammpli_tower *tower, int64_t n, int64_t len, bool backward, bool *kept);

@@ -16,10 +16,16 @@ static int32_t class_of(const ammpli_text_stage *t, int64_t i)
     return t->cls ? t->cls[i] : (int32_t)i;
 }
 
-static int64_t length(const ammpli_text_stage *t, int64_t i)
+/* Rows that a class's text has, up to the one that is read (shortcut 1). */
+static int64_t length_of(const ammpli_text_plan *plan, int32_t c)
 {
-    const int32_t *start = t->prompt->text.start + class_of(t, i);
-    return start[1] - start[0];
+    return plan->start[c + 1] - plan->start[c];
+}
+
+/* Rows of sequence i in a pass: without shortcut 1 as many as the model reads. */
+static int64_t length(const ammpli_engine *e, const ammpli_text_stage *t, int64_t i)
+{
+    return e->without & AMMPLI_WITHOUT_CUT ? e->model->context : length_of(&t->prompt->text, class_of(t, i));
 }
 
 /* ---- shortcut 2: what sequences begin with alike ---- */
@@ -84,15 +90,17 @@ typedef struct row_writer {
     int64_t gaps;
 } row_writer;
 
-/* Rows from..to-1 of sequence i, as rows at.. of the pass. */
+/* Rows from..to-1 of sequence i, as rows at.. of the pass.  Behind the one that is read it goes on and on. */
 static void write_rows(row_writer *w, int64_t i, int64_t from, int64_t to, int64_t at)
 {
     const ammpli_text_plan *plan = &w->t->prompt->text;
     int32_t c = class_of(w->t, i), start = plan->start[c];
+    int64_t last = length_of(plan, c) - 1;
     for (int64_t j = 0, m = 0; j < to; j++) {
-        bool gap = plan->id[start + j] < 0;
+        int64_t row = start + (j < last ? j : last);
+        bool gap = plan->id[row] < 0;
         if (j >= from) {
-            w->base[at + j - from] = (int32_t)(start + j);
+            w->base[at + j - from] = (int32_t)row;
             if (gap) {
                 w->gap[w->gaps] = (int32_t)(at + j - from);
                 w->ctx[w->gaps] = (int32_t)(w->t->per_class ? c * plan->M + m : m);
@@ -113,8 +121,8 @@ static ammpl_status layout(ammpli_engine *e, const ammpli_text_stage *t, int64_t
     int64_t n = to - from, P = sharing->rows, ahead = shared ? sharing->count : 0, B = ahead + n, T = ahead * P, most = B * plan->M;
     int64_t max_len = shared ? P : 0, others = 0;
     for (int64_t i = from; i < to; i++) {
-        T += length(t, i) - P;
-        max_len = length(t, i) - P > max_len ? length(t, i) - P : max_len;
+        T += length(e, t, i) - P;
+        max_len = length(e, t, i) - P > max_len ? length(e, t, i) - P : max_len;
     }
     if (T + most > INT32_MAX)
         return ammpli_fail(AMMPL_E_MEMORY, "%lld text sequences in one pass are too many; use a smaller batch", (long long)n);
@@ -129,12 +137,12 @@ static ammpl_status layout(ammpli_engine *e, const ammpli_text_stage *t, int64_t
     group = read + n;
     other = group + B;
     int64_t row = ahead * P;
-    for (int64_t i = 0; i < n; row += length(t, from + i) - P, i++) {
+    for (int64_t i = 0; i < n; row += length(e, t, from + i) - P, i++) {
         int32_t c = class_of(t, from + i);
         start[ahead + i] = (int32_t)row;
         read[i] = (int32_t)(row + plan->read[c] - plan->start[c] - P);
         group[ahead + i] = P > 0 ? sharing->group[from + i] : -1;
-        write_rows(&w, from + i, P, length(t, from + i), row);
+        write_rows(&w, from + i, P, length(e, t, from + i), row);
     }
     start[B] = (int32_t)row;
     for (int64_t g = 0; g < ahead; g++) {
@@ -215,7 +223,8 @@ ammpl_status ammpli_text_stage_forward(ammpl_session *s, ammpli_text_stage *t)
     ammpli_engine *e = &s->engine;
     int64_t E = e->model->embed;
     TRY(find_sharing(e, t));
-    t->chunk = ammpli_stage_chunk(s, &e->model->text, t->n, t->prompt->text.max_len - t->sharing.rows, t->backward, &t->kept);
+    int64_t longest = e->without & AMMPLI_WITHOUT_CUT ? e->model->context : t->prompt->text.max_len;
+    t->chunk = ammpli_stage_chunk(s, &e->model->text, t->n, longest - t->sharing.rows, t->backward, &t->kept);
     TRY(ammpli_take_floats(e, t->n * E, &t->z));
     TRY(ammpli_take_floats(e, t->n, &t->norm));
     if (t->chunk < t->n && t->sharing.rows > 0)

@@ -1,7 +1,9 @@
 /* growth.c - how a training step's time and memory grow, at ViT-B/16's size with random weights.
  *
  *   growth FOLDER           writes a model there (0.6 GB), then another, and prints one line per measurement, for growth.sh:
- *                           SERIES X SECONDS PLANNED TAKEN    seconds of processor time of the second step, of all threads; MiB
+ *                           SERIES X SECONDS PLANNED TAKEN    seconds of processor time of the second step, of all threads (of the
+ *                                                             first, where it takes more than LONG); MiB
+ *   growth FOLDER quick     the same of two small sizes each, with ViT-B/32, to see that it works
  *   growth FOLDER methods   a step of 2 images and 5 classes of every method, instead
  *
  * PLANNED is what ammpl_session_plan says, TAKEN what an allocator counts from before the session was made.
@@ -17,7 +19,7 @@
 
 #include "../../examples/bench.h"
 
-enum { MOST_CLASSES = 1000, MOST_IMAGES = 32 };
+enum { MOST_CLASSES = 1000, MOST_IMAGES = 32, SIZES = 5, LONG = 100 };
 
 static void must(ammpl_status status)
 {
@@ -89,7 +91,7 @@ static void measure(ammpl_context *ctx, ammpl_model *m, const series *s, int x)
     ammpl_session *planner, *session;
     int64_t R, E;
     uint64_t planned;
-    double loss, begin;
+    double loss, begin, seconds = 0;
     must(ammpl_model_get_int(m, AMMPL_QUERY_IMAGE_SIZE, &R));
     must(ammpl_model_get_int(m, AMMPL_QUERY_EMBED_WIDTH, &E));
     make_names(s->words, name, list);
@@ -97,6 +99,8 @@ static void measure(ammpl_context *ctx, ammpl_model *m, const series *s, int x)
     must(ammpl_config_create(ctx, &cfg));
     if (strcmp(s->method, "coop") == 0)
         must(ammpl_config_set_text(cfg, "ctx_init", "")); /* 16 tokens that are no words */
+    if (strcmp(s->method, "ammpl") == 0)
+        must(ammpl_config_set_text(cfg, "scope", "class")); /* each class has its own masks, and so its own picture */
     must(ammpl_prompt_create(m, method, list, (size_t)s->classes, cfg, &p));
     size_t each = (size_t)(s->features ? E : 3 * R * R), count = each * (size_t)s->images;
     float *input = malloc(count * sizeof *input);
@@ -112,10 +116,12 @@ static void measure(ammpl_context *ctx, ammpl_model *m, const series *s, int x)
     ammpl_session_destroy(planner);
     uint64_t before = bytes.peak = bytes.now;
     must(ammpl_session_create(m, NULL, &session));
-    must(ammpl_session_accumulate(session, p, &batch, &loss, NULL));
-    begin = processor_seconds();
-    must(ammpl_session_accumulate(session, p, &batch, &loss, NULL));
-    printf("%s %d %.3f %.1f %.1f\n", s->name, x, processor_seconds() - begin, (double)planned / 1048576, (double)(bytes.peak - before) / 1048576);
+    for (int step = 0; step < 2 && seconds < LONG; step++) {
+        begin = processor_seconds();
+        must(ammpl_session_accumulate(session, p, &batch, &loss, NULL));
+        seconds = processor_seconds() - begin;
+    }
+    printf("%s %d %.3f %.1f %.1f\n", s->name, x, seconds, (double)planned / 1048576, (double)(bytes.peak - before) / 1048576);
     fflush(stdout);
     ammpl_session_destroy(session);
     ammpl_prompt_destroy(p);
@@ -148,34 +154,53 @@ static void measure_methods(ammpl_context *ctx, ammpl_model *m)
     }
 }
 
+/* Sizes by what grows; 0 behind the last. */
+struct sizes {
+    const char *model, *larger; /* architectures: for most, and for pictures of more pixels */
+    int named; /* classes whose names grow */
+    int classes[SIZES + 1], words[SIZES + 1], images[SIZES + 1];
+};
+
+static void measure_growth(ammpl_context *ctx, const char *folder, const struct sizes *z)
+{
+    ammpl_model *m = make_model(ctx, folder, z->model);
+    for (const int *n = z->classes; *n > 0; n++)
+        measure(ctx, m, &(series){"coop-classes", "coop", true, *n, 1, 32}, *n);
+    for (const int *n = z->classes; *n > 0; n++)
+        measure(ctx, m, &(series){"cocoop-classes", "cocoop", true, *n, 1, 1}, *n);
+    for (const int *n = z->words; *n > 0; n++)
+        measure(ctx, m, &(series){"coop-words", "coop", true, z->named, *n, 32}, *n);
+    for (const int *n = z->images; *n > 0; n++)
+        measure(ctx, m, &(series){"vpt-224-images", "vpt", false, 10, 1, *n}, *n);
+    ammpl_model_destroy(m);
+    m = make_model(ctx, folder, z->larger);
+    for (const int *n = z->images; *n > 0; n++)
+        measure(ctx, m, &(series){"vpt-336-images", "vpt", false, 10, 1, *n}, *n);
+    ammpl_model_destroy(m);
+    m = make_model(ctx, folder, z->model);
+    for (const int *n = z->classes; *n > 0; n++) /* the longest last */
+        measure(ctx, m, &(series){"ammpl-classes", "ammpl", false, *n, 1, 1}, *n);
+    ammpl_model_destroy(m);
+}
+
 int main(int argc, char **argv)
 {
-    static const int classes[] = {10, 30, 100, 300, 1000}, words[] = {1, 2, 4, 8, 16}, images[] = {1, 2, 4, 8};
+    static const struct sizes all = {"ViT-B/16", "ViT-B/16-336", 100, {10, 30, 100, 300, 1000}, {1, 2, 4, 8, 16}, {1, 2, 4, 8}};
+    static const struct sizes quick = {"ViT-B/32", "ViT-B/32", 3, {2, 3}, {1, 2}, {1, 2}};
     ammpl_allocator counting = {.struct_size = sizeof counting, .alloc = count_alloc, .release = count_release};
     ammpl_context *ctx;
-    if (argc != 2 && !(argc == 3 && strcmp(argv[2], "methods") == 0))
-        return fprintf(stderr, "usage: growth FOLDER [methods]\n"), 2;
+    const char *what = argc == 3 ? argv[2] : "all";
+    bool methods = strcmp(what, "methods") == 0;
+    if (argc < 2 || argc > 3 || (argc == 3 && !methods && strcmp(what, "quick") != 0))
+        return fprintf(stderr, "usage: growth FOLDER [quick|methods]\n"), 2;
     must(ammpl_context_create(&counting, &ctx));
-    ammpl_model *m = make_model(ctx, argv[1], "ViT-B/16");
-    if (argc == 3) {
+    if (methods) {
+        ammpl_model *m = make_model(ctx, argv[1], "ViT-B/16");
         measure_methods(ctx, m);
         ammpl_model_destroy(m);
-        ammpl_context_destroy(ctx);
-        return 0;
+    } else {
+        measure_growth(ctx, argv[1], strcmp(what, "quick") == 0 ? &quick : &all);
     }
-    for (int i = 0; i < 5; i++)
-        measure(ctx, m, &(series){"coop-classes", "coop", true, classes[i], 1, 32}, classes[i]);
-    for (int i = 0; i < 4; i++)
-        measure(ctx, m, &(series){"cocoop-classes", "cocoop", true, classes[i], 1, 1}, classes[i]);
-    for (int i = 0; i < 5; i++)
-        measure(ctx, m, &(series){"coop-words", "coop", true, 100, words[i], 32}, words[i]);
-    for (int i = 0; i < 4; i++)
-        measure(ctx, m, &(series){"vpt-224-images", "vpt", false, 10, 1, images[i]}, images[i]);
-    ammpl_model_destroy(m);
-    m = make_model(ctx, argv[1], "ViT-B/16-336");
-    for (int i = 0; i < 4; i++)
-        measure(ctx, m, &(series){"vpt-336-images", "vpt", false, 10, 1, images[i]}, images[i]);
-    ammpl_model_destroy(m);
     ammpl_context_destroy(ctx);
     return 0;
 }

@@ -1,39 +1,56 @@
 #!/bin/sh
-# How time and memory of a training step grow with classes, name lengths, images and resolution: a table, and a figure for the README.
-#   growth.sh BUILD [FIGURE.png]     needs gnuplot, 0.7 GB under $TMPDIR for a while, and a few minutes
+# How time and memory of a training step grow with classes, name lengths, images and resolution, without a memory_limit.
+#   growth.sh BUILD [FIGURE.png [quick]]   measures into FIGURE.txt (beside the picture), then draws.  Needs 0.7 GB under $TMPDIR for a
+#                                          while, and twenty quiet minutes, half of them for AMMPL's thousand classes; quick: small sizes
+#   growth.sh -      [FIGURE.png]          draws again what FIGURE.txt says.  Needs gnuplot
+# FIGURE is src/growth.png where it is not given.  At the end: each series' growth from one size to the next as a power of the size; 1 is linear.
 set -eu
+if [ $# -lt 1 ]; then
+    sed -n 's/^#   /usage: /p' "$0" >&2
+    exit 2
+fi
 cd "$(dirname "$0")/../.."
 build=$1 figure=${2:-src/growth.png}
-ninja -C "$build" tests/growth > /dev/null
-work=$(mktemp -d "${TMPDIR:-/tmp}/ammpl-growth-XXXXXX")
-trap 'rm -rf "$work"' EXIT
-trap 'exit 1' INT TERM
-"$build/tests/growth" "$work" | tee "$work/all"
-for series in coop-classes cocoop-classes coop-words vpt-224-images vpt-336-images; do
-    grep "^$series " "$work/all" > "$work/$series"
-done
+numbers=${figure%.png}.txt
+if [ "$build" != - ]; then
+    ninja -C "$build" tests/growth > /dev/null
+    work=$(mktemp -d "${TMPDIR:-/tmp}/ammpl-growth-XXXXXX")
+    trap 'rm -rf "$work"' EXIT
+    trap 'exit 1' INT TERM
+    {
+        echo "# tests/long/growth.sh, commit $(git rev-parse --short HEAD), $(date -u +%Y-%m-%d), $(nproc) processors, no memory_limit"
+        echo "# series, classes (or words of a name, or images), seconds of processor time of a step, MiB planned, MiB taken"
+        "$build/tests/growth" "$work" ${3:+"$3"}
+    } | tee "$numbers"
+fi
 gnuplot << END
 set terminal pngcairo size 1000,640 font ",10"
 set output "$figure"
+of(series) = "< grep '^".series." ' '$numbers'"
 set multiplot layout 2,3 title "ViT-B/16, random weights: a training step's processor time (all threads) and session memory"
 set logscale xy
 set grid
-set key left top
+set key left top Left reverse samplen 2
 set ylabel "seconds"
 set xlabel "classes"
-plot "$work/coop-classes" using 2:3 with linespoints title "CoOp, 32 features", "$work/cocoop-classes" using 2:3 with linespoints title "CoCoOp, 1 feature"
+plot of("coop-classes") using 2:3 with linespoints lt 1 title "CoOp, 32 features", of("cocoop-classes") using 2:3 with linespoints lt 2 title "CoCoOp, 1 feature", \
+     of("ammpl-classes") using 2:3 with linespoints lt 3 title "AMMPL per class, 1 image"
 set xlabel "words of a class name (CoOp, 100 classes)"
-plot "$work/coop-words" using 2:3 with linespoints notitle
+plot of("coop-words") using 2:3 with linespoints lt 1 notitle
 set xlabel "images (VPT, 10 classes)"
-plot "$work/vpt-224-images" using 2:3 with linespoints title "224 pixels", "$work/vpt-336-images" using 2:3 with linespoints title "336 pixels"
+plot of("vpt-224-images") using 2:3 with linespoints lt 1 title "224 pixels", of("vpt-336-images") using 2:3 with linespoints lt 2 title "336 pixels"
 set ylabel "MiB planned (lines), taken (points)"
 set xlabel "classes"
-plot "$work/coop-classes" using 2:4 with lines lt 1 notitle, "$work/coop-classes" using 2:5 with points lt 1 title "CoOp", \
-     "$work/cocoop-classes" using 2:4 with lines lt 2 notitle, "$work/cocoop-classes" using 2:5 with points lt 2 title "CoCoOp"
+plot of("coop-classes") using 2:4 with lines lt 1 notitle, of("coop-classes") using 2:5 with points lt 1 title "CoOp", \
+     of("cocoop-classes") using 2:4 with lines lt 2 notitle, of("cocoop-classes") using 2:5 with points lt 2 title "CoCoOp", \
+     of("ammpl-classes") using 2:4 with lines lt 3 notitle, of("ammpl-classes") using 2:5 with points lt 3 title "AMMPL"
 set xlabel "words of a class name (CoOp, 100 classes)"
-plot "$work/coop-words" using 2:4 with lines lt 1 notitle, "$work/coop-words" using 2:5 with points lt 1 notitle
+plot of("coop-words") using 2:4 with lines lt 1 notitle, of("coop-words") using 2:5 with points lt 1 notitle
 set xlabel "images (VPT, 10 classes)"
-plot "$work/vpt-224-images" using 2:4 with lines lt 1 notitle, "$work/vpt-224-images" using 2:5 with points lt 1 title "224", \
-     "$work/vpt-336-images" using 2:4 with lines lt 2 notitle, "$work/vpt-336-images" using 2:5 with points lt 2 title "336"
+plot of("vpt-224-images") using 2:4 with lines lt 1 notitle, of("vpt-224-images") using 2:5 with points lt 1 title "224", \
+     of("vpt-336-images") using 2:4 with lines lt 2 notitle, of("vpt-336-images") using 2:5 with points lt 2 title "336"
 END
-echo "$figure"
+awk '$1 == "#" { next }
+    $1 == series { power = log($3 / seconds) / log($2 / x); printf("%s, %d to %d: time by the power of %.2f%s\n", $1, x, $2, power, power > 1.05 ? ", more than linear" : "") }
+    { series = $1; x = $2; seconds = $3 }' "$numbers"
+echo "$numbers, $figure"

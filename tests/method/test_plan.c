@@ -252,6 +252,53 @@ START_TEST(limit_respected)
 }
 END_TEST
 
+/* A limit is what a call may take, also where more would be kept than without one. */
+START_TEST(limit_lifts)
+{
+    enum { IMAGES = 9 };
+    nano n;
+    open_any(&n, _i, NULL);
+    for (int32_t what = AMMPL_PLAN_PREDICT; what <= AMMPL_PLAN_ACCUMULATE; what++) {
+        ammpl_session *s;
+        ammpli_session_plan all, without, with;
+        if (!learns_from(&n, what))
+            continue;
+        ck_ok(ammpli_session_footprint(n.session, n.prompt, what, IMAGES, (int64_t)1 << 40, &all));
+        ck_ok(ammpli_config_set_int(n.cfg, AMMPL_OPT_MEMORY_LIMIT, 0));
+        ck_ok(ammpli_session_create(n.model, n.cfg, &s));
+        s->most = 1; /* as on a machine that has nothing to give */
+        ck_ok(ammpli_session_plan_of(s, n.prompt, what, IMAGES, &without));
+        ammpli_session_release(s);
+        ck_ok(ammpli_config_set_int(n.cfg, AMMPL_OPT_MEMORY_LIMIT, all.total));
+        ck_ok(ammpli_session_create(n.model, n.cfg, &s));
+        s->most = 1;
+        ck_ok(ammpli_session_plan_of(s, n.prompt, what, IMAGES, &with));
+        ammpli_session_release(s);
+        ck_assert_msg(without.total < all.total, "%s, call %d: nothing is saved", name_of(_i), (int)what);
+        ck_assert_msg(with.total == all.total, "%s, call %d: %lld bytes of a limit of %lld", name_of(_i), (int)what, (long long)with.total,
+                      (long long)all.total);
+    }
+    nano_close(&n);
+}
+END_TEST
+
+/* Without a limit: a quarter of what the machine can give at that moment, which may change between two looks. */
+START_TEST(share_of_the_machine)
+{
+    nano n;
+    ammpl_session *s;
+    uint64_t now, all;
+    open_any(&n, 0, NULL);
+    ck_ok(n.model->device->backend->memory(&n.ctx->host, 0, &now, &all));
+    ck_ok(ammpli_session_create(n.model, n.cfg, &s));
+    ck_assert_msg((double)s->most > 0.15 * (double)now && (double)s->most < 0.35 * (double)now, "%lld bytes of %llu", (long long)s->most,
+                  (unsigned long long)now);
+    ck_assert_int_eq(s->budget, s->most);
+    ammpli_session_release(s);
+    nano_close(&n);
+}
+END_TEST
+
 /* ---- whole training steps ---- */
 
 /* Gradients and update, from the second time on: the first finds its memory, and a short last batch its plan. */
@@ -305,6 +352,8 @@ int main(void)
     tcase_add_loop_test(c, planned_and_counted, 0, ALL);
     tcase_add_loop_test(c, larger_model, 0, 10);
     tcase_add_loop_test(c, limit_respected, 0, ALL);
+    tcase_add_loop_test(c, limit_lifts, 0, ALL);
+    tcase_add_test(c, share_of_the_machine);
     tcase_add_loop_test(c, steps_allocate_nothing, 0, ALL);
     tcase_add_loop_test(c, trainer_allocates_nothing, 0, 4);
     suite_add_tcase(s, c);

@@ -12,35 +12,92 @@
 #include "cpu/kernels.h"
 #include "method/session.h"
 
+/* Five classes.  Texts of a context of three tokens have 49 rows in all, of four tokens ("a photo of a") 54; pictures have 9 patches in
+ * AMMPL's model, 36 or 16 in the others', and three are in a batch. */
 static const struct {
     const char *prefix, *variant;
-} runs[] = {{"method", "coop_end"},          {"method", "coop_middle"},      {"method", "coop_front"},   {"method", "coop_class_end"},
-            {"method", "cocoop_wide"},       {"method", "cocoop_words"},     {"method", "dlp_deep"},     {"method", "ivlp_full"},
-            {"method", "maple_deep"},        {"method", "dpt_two"},          {"ammpl", "shared_default"}, {"ammpl", "shared_draws_image"},
-            {"ammpl", "class_default"},      {"ammpl", "shared_none"},       {"ammpl", "shared_simultaneous"},
-            {"ammpl", "shared_candidates"}};
+    int64_t saved; /* rows, by shortcut 2: (texts - groups) x rows that a group begins with, of all the step's sets of texts */
+} runs[] = {{"method", "coop_end", 4 * 4},    /* SOT and three tokens */
+            {"method", "coop_middle", 4 * 2}, /* SOT and the one before the name */
+            {"method", "coop_front", 4},
+            {"method", "coop_class_end", 4},
+            {"method", "cocoop_wide", (15 - 3) * 4}, /* a group for each picture */
+            {"method", "cocoop_words", (15 - 3) * 5},
+            {"method", "dlp_deep", 4 * 5},
+            {"method", "ivlp_full", 4 * 4},
+            {"method", "maple_deep", 4 * 5},
+            {"method", "dpt_two", 4 * 4},
+            {"ammpl", "shared_default", 4 * 5 + 14}, /* z0, and a text for each pair */
+            {"ammpl", "shared_draws_image", 4 * 5 + 14},
+            {"ammpl", "class_default", 4 + 14},
+            {"ammpl", "shared_none", 4 * 5},
+            {"ammpl", "shared_simultaneous", 4 * 5 + 14},
+            {"ammpl", "shared_candidates", 4 * 5 + (15 - 12) * 5}}; /* of 15 pairs three see what the one before them sees */
 enum { RUNS = sizeof runs / sizeof runs[0] };
 
 /* ---- a table that counts ---- */
 
+/* Rows that a step sends through weights of which each stands for one thing. */
+enum point {
+    TEXTS,         /* rows of texts: through the first block's QKV */
+    TEXT_BACK,     /* of these the rows whose gradient is taken on to the input */
+    TEXT_ENDS,     /* rows that go on after the last block's attention */
+    TEXT_READS,    /* texts that become features */
+    PICTURES,      /* the same of pictures */
+    PICTURE_BACK,
+    PICTURE_ENDS,
+    PICTURE_READS,
+    PATCHES,       /* through the patch embedding, there */
+    PATCHES_BACK,  /* and back */
+    POINTS
+};
+
 static double work;
+static int64_t rows_at[POINTS];
+static const ammpl_model *counted_model;
+
+static void count(const ammpl_weight *w, int64_t T, bool back)
+{
+    const ammpl_model *m = counted_model;
+    const ammpli_tower *tower[] = {&m->text, &m->image};
+    work += (double)T * (double)w->N * (double)w->K;
+    for (int t = 0; t < 2; t++) {
+        int64_t *at = rows_at + (t ? PICTURES : TEXTS);
+        if (w == tower[t]->block[0].qkv)
+            at[back ? TEXT_BACK : TEXTS] += T;
+        if (w == tower[t]->block[tower[t]->layers - 1].fc && !back)
+            at[TEXT_ENDS] += T;
+        if (w == tower[t]->projection && !back)
+            at[TEXT_READS] += T;
+    }
+    if (w == m->patch_weight)
+        rows_at[back ? PATCHES_BACK : PATCHES] += T;
+}
 
 static int32_t counting_forward(ammpl_stream *s, float *y, float *pre, const float *x, const ammpl_weight *w, const float *bias,
                                 const float *residual, int32_t act, int64_t T)
 {
-    work += (double)T * (double)w->N * (double)w->K;
+    count(w, T, false);
     return ammpli_cpu_ops.linear_forward(s, y, pre, x, w, bias, residual, act, T);
 }
 
 static int32_t counting_backward(ammpl_stream *s, float *dx, const float *dy, const ammpl_weight *w, const float *pre, int32_t act,
                                  int64_t T)
 {
-    work += (double)T * (double)w->N * (double)w->K;
+    count(w, T, true);
     return ammpli_cpu_ops.linear_backward(s, dx, dy, w, pre, act, T);
+}
+
+static void count_from_here(const ammpl_model *m)
+{
+    counted_model = m;
+    work = 0;
+    memset(rows_at, 0, sizeof rows_at);
 }
 
 typedef struct outcome {
     double loss, work;
+    int64_t rows[POINTS];
     float logits[BATCH * MOST_CLASSES];
     float *gradient[64];
 } outcome;
@@ -52,9 +109,11 @@ static void step(fixture *f, uint32_t without, outcome *out)
     counting.linear_backward = counting_backward;
     f->session->engine.ops = &counting;
     f->session->engine.without = without;
-    work = 0;
+    count_from_here(f->model);
+    memset(out, 0, sizeof *out);
     out->loss = run_batch(f, 0, 0, out->logits);
     out->work = work;
+    memcpy(out->rows, rows_at, sizeof rows_at);
     f->session->engine.ops = &ammpli_cpu_ops;
     ck_assert_uint_le(f->prompt->tensors, 64);
     for (size_t i = 0; i < f->prompt->tensors; i++)
@@ -67,18 +126,31 @@ static void free_outcome(const fixture *f, outcome *out)
         free(out->gradient[i]);
 }
 
-/* A step with a shortcut and without it: logits and loss keep their bits, gradients differ by `bound` at most (the whole gradient's norm
- * taken as the measure: parts that vanish are rounding), and closes the fixture.  Returns the share of multiply-adds that is left. */
-static double with_and_without(fixture *f, uint32_t shortcut, double bound)
+/* Rows with a shortcut, and without it. */
+typedef struct difference {
+    int64_t with[POINTS], without[POINTS];
+} difference;
+
+/* A step with a shortcut and without it: all logits and the loss keep their bits, gradients differ by `bound` at most (the whole
+ * gradient's norm taken as the measure: parts that vanish are rounding).  No more work is done; what the rows say is the caller's to
+ * judge.  Closes the fixture. */
+static difference with_and_without(fixture *f, uint32_t shortcut, double bound)
 {
     outcome with, without;
+    difference rows;
     double largest = 0;
+    int64_t logits = 0;
+    for (int k = 0; k < BATCH; k++)
+        logits += f->batches[k] >= 0 ? (int64_t)f->C : 0;
     run_batch(f, 0, 0, NULL); /* what is encoded once and then remembered */
     step(f, 0, &with);
     step(f, shortcut, &without);
-    for (size_t i = 0; i < f->C; i++)
-        ck_assert(with.logits[i] == without.logits[i]);
+    ck_assert_int_gt(logits, f->C);
+    for (int64_t i = 0; i < logits; i++)
+        ck_assert_msg(with.logits[i] == without.logits[i], "%s: logit %d of %d: %.9g with the shortcut, %.9g without", f->variant, (int)i,
+                      (int)logits, (double)with.logits[i], (double)without.logits[i]);
     ck_assert_msg(with.loss == without.loss, "%s: loss %.9g with the shortcut, %.9g without", f->variant, with.loss, without.loss);
+    ck_assert_msg(with.work <= without.work, "%s: %.0f multiply-adds with the shortcut, %.0f without", f->variant, with.work, without.work);
     for (size_t i = 0; i < f->prompt->tensors; i++)
         largest = fmax(largest, norm_of(without.gradient[i], f->prompt->tensor[i].count));
     for (size_t i = 0; i < f->prompt->tensors; i++) {
@@ -86,10 +158,22 @@ static double with_and_without(fixture *f, uint32_t shortcut, double bound)
         seen(f, f->prompt->tensor[i].name, d);
         ck_assert_msg(d <= bound, "%s: gradient of %s differs by %.3g", f->variant, f->prompt->tensor[i].name, d);
     }
+    memcpy(rows.with, with.rows, sizeof rows.with);
+    memcpy(rows.without, without.rows, sizeof rows.without);
+    if (getenv("AMMPL_TEST_SHOW"))
+        for (int k = 0; k < POINTS; k++)
+            printf("# %s point %d: %d with, %d without\n", f->variant, k, (int)rows.with[k], (int)rows.without[k]), fflush(stdout);
     free_outcome(f, &with);
     free_outcome(f, &without);
     close_fixture(f);
-    return with.work / without.work;
+    return rows;
+}
+
+/* What a shortcut does to the rows at one point, exactly. */
+static void check_rows(const char *variant, const difference *d, int point, int64_t with, int64_t without)
+{
+    ck_assert_msg(d->with[point] == with && d->without[point] == without, "%s: %d rows at point %d with the shortcut, %d without; expected %d, %d",
+                  variant, (int)d->with[point], point, (int)d->without[point], (int)with, (int)without);
 }
 
 /* Shortcut 2.  Forward keeps its bits; backward adds up in another order (seen: 2e-6 and less). */
@@ -97,49 +181,118 @@ START_TEST(prefix)
 {
     fixture f;
     open_fixture(&f, runs[_i].prefix, runs[_i].variant, 0);
-    ck_assert_double_lt(with_and_without(&f, AMMPLI_WITHOUT_PREFIX, 2e-5), 1);
+    int64_t C = (int64_t)f.C, all = f.prompt->text.T;
+    difference d = with_and_without(&f, AMMPLI_WITHOUT_PREFIX, 2e-5);
+    int64_t alone = d.with[TEXT_READS] / C * all;
+    check_rows(runs[_i].variant, &d, TEXTS, alone - runs[_i].saved, alone);
+}
+END_TEST
+
+/* Shortcut 1.  It is causal: nothing that is read changes, nor anything else of the step (seen: no difference); without it each text is
+ * as long as the model reads. */
+START_TEST(cut_in_steps)
+{
+    fixture f;
+    open_fixture(&f, runs[_i].prefix, runs[_i].variant, 0);
+    int64_t C = (int64_t)f.C, all = f.prompt->text.T, longest = f.model->context;
+    difference d = with_and_without(&f, AMMPLI_WITHOUT_CUT, 1e-6);
+    int64_t texts = d.with[TEXT_READS];
+    check_rows(runs[_i].variant, &d, TEXTS, texts / C * all - runs[_i].saved, texts * longest - runs[_i].saved);
 }
 END_TEST
 
 /* Shortcut 4: in the first block, rows that lead to no parameter.  Rows do not know of each other: all bits stay. */
-static const char *const some_wanted[] = {"coop_end", "cocoop_wide",  "dlp_full", "ivlp_deep", "maple_full",
-                                          "vpt_deep", "vpt_dpt_deep", "dpt_one",  "dpt_all"};
+static const struct {
+    const char *prefix, *variant;
+    int64_t texts, pictures, back; /* rows that lead to one; rows of pictures that are differentiated without it */
+} some_wanted[] = {{"method", "coop_end", 3, 0, 0}, /* tokens of the context, in its one place */
+                   {"method", "cocoop_wide", 3 * 3, 0, 0},
+                   {"method", "dlp_full", 2, 0, 0},
+                   {"method", "ivlp_deep", 2, 3 * 3, 3 * (37 + 3)},
+                   {"method", "maple_full", 4, 3 * 4, 3 * (37 + 4)},
+                   {"method", "vpt_deep", 0, 3 * 2, 3 * (37 + 2)},
+                   {"method", "vpt_dpt_deep", 0, 3 * 4, 3 * (37 + 4)},
+                   {"method", "dpt_one", 3, 3 * 2, 3 * (37 + 2)}, /* of its two passes of pictures the second */
+                   {"method", "dpt_all", 2, 3 * 2, 3 * (37 + 2)},
+                   {"ammpl", "shared_default", 4 + 15 * 4, 15 * 10, 15 * 10}}; /* every patch may be masked */
 enum { WANTED = sizeof some_wanted / sizeof some_wanted[0] };
 
 START_TEST(wanted)
 {
     fixture f;
-    open_fixture(&f, _i < WANTED ? "method" : "ammpl", _i < WANTED ? some_wanted[_i] : "shared_default", 0);
-    ck_assert_double_lt(with_and_without(&f, AMMPLI_WITHOUT_WANTED, 0), 1);
+    open_fixture(&f, some_wanted[_i].prefix, some_wanted[_i].variant, 0);
+    difference d = with_and_without(&f, AMMPLI_WITHOUT_WANTED, 0);
+    /* Texts that are differentiated at all are so in every row. */
+    check_rows(f.variant, &d, TEXT_BACK, some_wanted[_i].texts, some_wanted[_i].texts ? d.with[TEXTS] : 0);
+    check_rows(f.variant, &d, PICTURE_BACK, some_wanted[_i].pictures, some_wanted[_i].back);
 }
 END_TEST
 
 /* Shortcut 3: rows that nobody reads.  Rows do not know of each other; backward adds zeros to sums over queries, in the order in
- * which the others stand there (seen: no difference). */
-static const char *const some_unread[] = {"coop_end",   "cocoop_wide", "dlp_full",     "ivlp_full", "maple_deep",
-                                          "vp_padding", "vpt_full",    "vpt_dpt_deep", "dpt_two",   "dpt_all"};
+ * which the others stand there (seen: no difference).  After the last attention only what becomes a feature goes on, or everything. */
+static const struct {
+    const char *prefix, *variant;
+    int64_t more; /* rows of pictures after the last block than in the first: prompt tokens come and go between them */
+} some_unread[] = {{"method", "coop_end", 0},
+                   {"method", "cocoop_wide", 0},
+                   {"method", "dlp_full", 0},
+                   {"method", "ivlp_full", 0},
+                   {"method", "maple_deep", 0},
+                   {"method", "vp_padding", 0},
+                   {"method", "vpt_full", 0},
+                   {"method", "vpt_dpt_deep", -3 * 4},
+                   {"method", "dpt_two", 3 * (-4 + 3)},
+                   {"method", "dpt_all", 3 * 3},
+                   {"ammpl", "shared_default", 0}};
 enum { UNREAD = sizeof some_unread / sizeof some_unread[0] };
 
 START_TEST(rows)
 {
     fixture f;
-    open_fixture(&f, _i < UNREAD ? "method" : "ammpl", _i < UNREAD ? some_unread[_i] : "shared_default", 0);
-    ck_assert_double_lt(with_and_without(&f, AMMPLI_WITHOUT_ROWS, 1e-6), 1);
+    open_fixture(&f, some_unread[_i].prefix, some_unread[_i].variant, 0);
+    difference d = with_and_without(&f, AMMPLI_WITHOUT_ROWS, 1e-6);
+    check_rows(f.variant, &d, TEXT_ENDS, d.with[TEXT_READS], d.without[TEXTS]);
+    check_rows(f.variant, &d, PICTURE_ENDS, d.with[PICTURE_READS], d.without[PICTURES] + some_unread[_i].more);
+    ck_assert(d.with[TEXT_READS] + d.with[PICTURE_READS] > 0);
 }
 END_TEST
 
 /* Shortcut 6.  Features of equal pictures are equal; backward adds the classes' gradients before the tower instead of behind it
- * (seen: 6e-7 and less).  The first variant pads with each class's pixels: no two of its pictures need be equal. */
+ * (seen: 6e-7 and less).  One draw for all classes, and one pad: a picture for each image; without, one for each class as well.  Where each
+ * class has a pad of its own no two pictures are equal, and nothing is saved. */
+static const struct {
+    const char *variant;
+    bool own_pads;
+} some_equal[] = {{"shared_mask_padding", false}, {"shared_mask", false}, {"shared_draws_image", true}};
+
 START_TEST(equal_pictures)
 {
-    static const char *const variants[] = {"shared_draws_image", "shared_mask_padding", "shared_mask"};
     fixture f;
-    open_fixture(&f, "ammpl", variants[_i], 0);
-    if (_i > 0) /* one draw for all classes */
-        ck_ok(ammpli_config_set_text(f.prompt->config, "draws", "image"));
-    double left = with_and_without(&f, AMMPLI_WITHOUT_EQUAL, 2e-5);
-    ck_assert_double_le(left, 1);
-    ck_assert(_i == 0 || left < 0.6);
+    open_fixture(&f, "ammpl", some_equal[_i].variant, 0);
+    ck_ok(ammpli_config_set_text(f.prompt->config, "draws", "image"));
+    int64_t C = (int64_t)f.C, with = some_equal[_i].own_pads ? BATCH * C : BATCH;
+    difference d = with_and_without(&f, AMMPLI_WITHOUT_EQUAL, 2e-5);
+    check_rows(f.variant, &d, PICTURE_READS, with, BATCH * C);
+}
+END_TEST
+
+/* Shortcut 7: each masked picture made of pixels and embedded, and each gradient taken back to pixels (seen: 2e-6 and less): what a
+ * mask selects keeps its bits.  With it, images and pads are embedded once. */
+static const struct {
+    const char *variant;
+    int64_t pads, pictures, masked; /* pads; pictures that are made, and those of them whose masks or pads learn */
+} some_linear[] = {{"shared_default", 5, 15, 15}, {"class_default", 5, 15, 15},     {"shared_mask", 0, 12, 12}, /* three are equal to others */
+                   {"shared_blend", 5, 15, 15},   {"shared_candidates", 5, 13, 7}, {"shared_simultaneous", 5 + 1, 15 + 14, 15 + 14}};
+enum { LINEAR = sizeof some_linear / sizeof some_linear[0] };
+
+START_TEST(linear)
+{
+    fixture f;
+    open_fixture(&f, "ammpl", some_linear[_i].variant, 0);
+    int64_t P = f.model->grid * f.model->grid;
+    difference d = with_and_without(&f, AMMPLI_WITHOUT_LINEAR, 2e-5);
+    check_rows(f.variant, &d, PATCHES, BATCH * P + some_linear[_i].pads, some_linear[_i].pictures * P);
+    check_rows(f.variant, &d, PATCHES_BACK, some_linear[_i].pads, some_linear[_i].masked * P);
 }
 END_TEST
 
@@ -160,7 +313,7 @@ START_TEST(remembered)
             f.prompt->revision++;
             f.prompt->binding++;
         }
-        work = 0;
+        count_from_here(f.model);
         ck_ok(ammpli_session_predict(f.session, f.prompt, f.images, 1, logits[k]));
         count[k] = work;
         f.session->engine.ops = &ammpli_cpu_ops;
@@ -211,7 +364,7 @@ START_TEST(cut)
         ck_ok(ammpli_take_floats(e, B * E, &z));
         ck_ok(ammpli_take_copy(e, dfeature, B * E, &dz));
         e->ops = &counting;
-        work = 0;
+        count_from_here(m);
         ck_ok(ammpli_text_forward(e, &pass, x, z));
         ck_ok(ammpli_text_backward(e, &pass, dz, x, NULL));
         count[k] = work;
@@ -247,7 +400,7 @@ START_TEST(prefix_of_texts)
         counting.linear_forward = counting_forward;
         f.session->engine.ops = &counting;
         f.session->engine.without = k ? AMMPLI_WITHOUT_PREFIX : 0;
-        work = 0;
+        count_from_here(f.model);
         x[k] = malloc(5 * E * sizeof *x[k]);
         ck_ok(ammpli_session_encode_texts(f.session, texts, 5, x[k]));
         count[k] = work;
@@ -269,8 +422,10 @@ int main(void)
     tcase_add_loop_test(c, prefix, 0, RUNS);
     tcase_add_test(c, prefix_of_texts);
     tcase_add_test(c, cut);
-    tcase_add_loop_test(c, rows, 0, UNREAD + 1);
-    tcase_add_loop_test(c, wanted, 0, WANTED + 1);
+    tcase_add_loop_test(c, cut_in_steps, 0, RUNS);
+    tcase_add_loop_test(c, rows, 0, UNREAD);
+    tcase_add_loop_test(c, wanted, 0, WANTED);
+    tcase_add_loop_test(c, linear, 0, LINEAR);
     tcase_add_loop_test(c, remembered, 0, 8);
     tcase_add_loop_test(c, equal_pictures, 0, 3);
     suite_add_tcase(s, c);

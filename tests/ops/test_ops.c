@@ -192,6 +192,56 @@ START_TEST(out_of_memory)
 }
 END_TEST
 
+/* An op whose scratch cannot be had says so, and finds it the next time. */
+START_TEST(no_scratch)
+{
+    failing_ctx = test_context();
+    ammpl_host host = failing_ctx->host;
+    host.alloc = failing_alloc;
+    float a[2] = {2, 3}, b[2] = {5, 7}, c = 0;
+    ammpl_stream *stream;
+    until_failure = -1;
+    ck_ok(ammpli_cpu_backend.stream_create(&host, 0, AMMPL_PRECISION_F32, &stream));
+    until_failure = 0;
+    ck_assert_int_eq(ammpli_cpu_ops.gemm(stream, 1, 1, 1, 2, 1, a, 0, 0, b, 0, 0, 0, &c, 0), AMMPL_E_MEMORY);
+    ammpli_clear_error();
+    ck_assert(c == 0);
+    ck_ok(ammpli_cpu_ops.gemm(stream, 1, 1, 1, 2, 1, a, 0, 0, b, 0, 0, 0, &c, 0));
+    ck_assert(c == 31);
+    ammpli_cpu_backend.stream_destroy(stream);
+    ammpli_context_release(failing_ctx);
+}
+END_TEST
+
+static const char *written(const char *name, const char *text)
+{
+    const char *path = test_temp(name);
+    FILE *file = fopen(path, "w");
+    ck_assert(file && fputs(text, file) >= 0 && fclose(file) == 0);
+    return path;
+}
+
+/* What the machine can give counts the page cache; a container's limit is the smaller machine. */
+START_TEST(available)
+{
+    uint64_t now, all;
+    const char *meminfo = written("meminfo", "MemTotal:       8000 kB\nMemFree:        1000 kB\nMemAvailable:   6000 kB\nBuffers: 5 kB\n");
+    const char *const none[] = {"/nowhere", written("max", "max\n"), NULL};
+    const char *const half[] = {"/nowhere", written("half", "4096000\n"), NULL};
+    const char *const small[] = {written("small", "1024000\n"), half[1], NULL};
+    ck_assert(ammpli_cpu_available(meminfo, none, &now, &all));
+    ck_assert(now == 6000 * 1024 && all == 8000 * 1024);
+    ck_assert(ammpli_cpu_available(meminfo, half, &now, &all));
+    ck_assert(now == 4096000 && all == 4096000);
+    ck_assert(ammpli_cpu_available(meminfo, small, &now, &all));
+    ck_assert(now == 1024000 && all == 1024000);
+    ck_assert(ammpli_cpu_available("/nowhere", small + 2, &now, &all)); /* as the kernel itself says it */
+    ck_assert(now > 0 && all >= now);
+    ck_assert(ammpli_cpu_available(written("old", "MemTotal: 8000 kB\nMemFree: 1000 kB\n"), small + 2, &now, &all));
+    ck_assert(now != 1000 * 1024);
+}
+END_TEST
+
 /* test_ops [TABLE [OP...]]: all of them, or one table's, or some ops of it. */
 int main(int argc, char **argv)
 {
@@ -220,6 +270,8 @@ int main(int argc, char **argv)
     }
     tcase_add_test(all, backend);
     tcase_add_test(all, out_of_memory);
+    tcase_add_test(all, no_scratch);
+    tcase_add_test(all, available);
     suite_add_tcase(suite, all);
     return test_main(suite);
 }

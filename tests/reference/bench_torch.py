@@ -1,20 +1,26 @@
 """Training steps in plain PyTorch beside ammpl-bench's, at the same sizes, weights and inputs: speed, operations, memory.
 
-    bench_torch.py AMMPL_BENCH FOLDER [--threads 2] [--repeats 3] [--steps coop,vpt] [--architecture ViT-B/16] [--keep-memory]
+    bench_torch.py AMMPL_BENCH FOLDER [--threads 2] [--repeats 7] [--steps coop,vpt] [--architecture ViT-B/16]
 
 FOLDER (0.6 GB) receives the random model that ammpl-bench writes and each step's initial prompt.  Each side runs in processes of its
-own, in turns, between measurements of the machine's peak, and the ratio is the median over the turns.  Memory is VmHWM, loading
+own, in turns, and a ratio is the median over the turns.  The machine's peak and clock (examples/bench_yardsticks.c, compiled into FOLDER)
+are measured in the process that is timed, right before and right after each step; a row says so where the clocks differ by more than 5 %.
+Without --repeats there are 7 of a step that takes PyTorch less than 4 s, 5 below 8 s, else 3.  Memory is VmHWM, loading
 included.  With --threads 1 seconds are processor time, which others on the machine do not lengthen.
 --device cuda is the wall's time: a step ends with .item() of its loss behind the optimizer's kernels, which waits for all of them, and so
-begins with an idle device.  Memory is the host's there, too.  CoCoOp, DPT and AMMPL read a few numbers back within a step, as the reference does.
+begins with an idle device.  Memory is the host's there, too, and the yardstick a product of 4096 x 4096 x 4096.  CoCoOp, DPT and AMMPL read a few
+numbers back within a step, as the reference does.
 The PyTorch side is as the originals are (77 tokens, every class and picture encoded, everything kept for backward) and as fast as
 plain PyTorch allows: fused LayerNorm, linear layers and attention, k * B pictures or prompts in one call, nothing
 differentiated that nothing learned depends on, features cached where ammpl-bench's step caches them.
 PyTorch as it comes gives every tensor above 32 MB back to the system and asks for it again, a page at a time; with 100 classes that takes a third
-of its time.  --keep-memory lets its process keep what it has freed, in huge pages (glibc's switches), which a user of it may do as well.
+of its time.  So it runs a second time, in a process that keeps what it has freed, in huge pages (glibc's switches), which a user of
+it may do as well.  The ratio that counts, in bold, is the one against the faster of both.
 A line counts only where both losses agree to 1e-3 and PyTorch reaches half of the peak.
 """
 import argparse
+import contextlib
+import ctypes
 import json
 import math
 import os
@@ -38,6 +44,8 @@ import st
 
 KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(16 << 30), "MALLOC_TOP_PAD_": str(256 << 20),
                "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+SETTINGS = {"as it comes": {}, "memory kept": KEEP_MEMORY}
+HERE = os.path.dirname(os.path.abspath(__file__))
 
 # name -> method, batch, classes, options (as in examples/bench_work.c)
 COMMON = {"template": ["a photo of a {}."], "ctx_init": "a photo of a", "n_ctx": "4"}
@@ -211,14 +219,49 @@ def now(threads):
     return time.process_time() if threads == 1 else time.perf_counter()
 
 
-def use_device(name):
-    """What is made from now on lies there (PyTorch 2), in float32 as ammpl-bench's."""
-    if name == "cpu":
+def use_device(args):
+    """What is made from now on lies there (PyTorch 2), in float32 as ammpl-bench's, or with products in TF32."""
+    if args.device == "cpu":
         return
-    torch.set_default_device(name)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    torch.set_default_device(args.device)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = args.tf32
     from_numpy = torch.from_numpy
-    torch.from_numpy = lambda array: from_numpy(array).to(name)
+    torch.from_numpy = lambda array: from_numpy(array).to(args.device)
+
+
+def compile_yardsticks(folder):
+    root = os.path.join(HERE, "..", "..")
+    subprocess.run([os.environ.get("CC", "cc"), "-O3", "-D_GNU_SOURCE", "-shared", "-fPIC", "-pthread", "-I", os.path.join(root, "include"),
+                    os.path.join(root, "examples", "bench_yardsticks.c"), "-o", os.path.join(folder, "yardsticks.so")], check=True)
+
+
+def open_yardsticks(args):
+    """A function: the peak and the clock of this moment, for work of so many seconds, as in examples/bench_measure.c."""
+    if args.device != "cpu":
+        side = 4096
+        a, b = torch.randn(side, side), torch.randn(side, side)
+
+        def product(seconds):
+            for timed in (False, True):
+                torch.cuda.synchronize()
+                start = time.perf_counter()
+                torch.mm(a, b)
+                torch.cuda.synchronize()
+            return {"peak": 2e-9 * side**3 / (time.perf_counter() - start), "clock": None}
+        return product
+    library = ctypes.CDLL(os.path.join(args.folder, "yardsticks.so"))
+    library.bench_best_peak.restype = library.bench_clock.restype = ctypes.c_double
+
+    def moment(seconds):
+        time.sleep(0.05)  # until the threads of the step sleep, too
+        rounds = 1 + min(9, int(seconds / 0.2))
+        return {"peak": rounds / sum(1 / library.bench_best_peak(args.threads) for _ in range(rounds)), "clock": library.bench_clock()}
+    return moment
+
+
+def mean(a, b):
+    """Of two readings of the yardsticks."""
+    return {key: a[key] and (a[key] + b[key]) / 2 for key in a}
 
 
 def peak_memory():
@@ -226,17 +269,22 @@ def peak_memory():
 
 
 def run_one(args):
-    """In a process of its own: a step for every line of the input, its seconds as a line of the output; then the rest."""
+    """In a process of its own: a step for every line of the input, its figures as a line of the output; then the rest."""
     torch.set_num_threads(args.threads)
-    use_device(args.device)
+    use_device(args)
+    yardsticks = open_yardsticks(args)
     step = make_step(args.folder, args.one, args.classes, args.batch)
+    start = now(args.threads)
     with Counting() as counter:
         loss = step()  # also a warm-up
+    seconds = now(args.threads) - start
     print("ready", flush=True)
     for _ in sys.stdin:
+        before = yardsticks(seconds)
         start = now(args.threads)
         step()
-        print(now(args.threads) - start, flush=True)
+        seconds = now(args.threads) - start
+        print(json.dumps({"seconds": seconds, **mean(before, yardsticks(seconds))}), flush=True)
     print(json.dumps({"loss": loss, "gflop": counter.flop * 1e-9, "MiB": peak_memory()}))
 
 
@@ -244,50 +292,87 @@ def ours(args, name, sizes):
     out = subprocess.run([args.bench, "--model", args.folder, "--threads", str(args.threads), "--activation", "quick_gelu", "--only", "steps",
                           "--steps", name, "--repeats", "1", "--json", "--quiet", "--backend", args.device, *args.ammpl.split(), *sizes], check=True,
                          stdout=subprocess.PIPE, text=True).stdout
-    figures = {}
+    figures = {"clock": None}
     for line in map(json.loads, out.splitlines()):
         if line["group"] == "memory" or line["name"].split(",")[0] == name:
             figures.update(line)
     if args.device != "cpu":  # a device's yardstick is a large product
         figures["of_peak"] = figures["of_gemm"]
-    figures["peak"] = figures["gflop"] / figures["seconds"] / figures["of_peak"]  # GFLOP/s of the multiply-add units, just then
+        figures["peak"] = figures["gflop"] / figures["seconds"] / figures["of_peak"]
     return figures
 
 
-def environment(args):
-    return {**os.environ, **(KEEP_MEMORY if args.keep_memory else {})}
+class Theirs:
+    """A process of PyTorch's that does one step at a time."""
+
+    def __init__(self, args, name, setting, sizes):
+        flags = ["--threads", str(args.threads), "--device", args.device, *(["--tf32"] if args.tf32 else []), *sizes]
+        self.child = subprocess.Popen([sys.executable, __file__, args.bench, args.folder, "--one", name, *flags],
+                                      env={**os.environ, **SETTINGS[setting]}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.steps = []
+
+    def wait(self):
+        assert self.child.stdout.readline() == "ready\n"
+
+    def step(self):
+        self.child.stdin.write("\n")
+        self.child.stdin.flush()
+        self.steps.append(json.loads(self.child.stdout.readline()))
+
+    def close(self):
+        self.child.stdin.close()
+        self.__dict__.update(json.loads(self.child.stdout.read()))
+        assert self.child.wait() == 0
+
+    def seconds(self):
+        return median_of("seconds", self.steps)
+
+
+def median_of(key, rows):
+    return statistics.median(row[key] for row in rows) if rows[0][key] is not None else math.nan
+
+
+def clocks_note(theirs, own):
+    """What is said where one side's processor ran faster."""
+    a, b = median_of("clock", theirs), median_of("clock", own)
+    return f"the clock was {a:.2f} GHz beside PyTorch, {b:.2f} GHz beside ammpl" if abs(a / b - 1) > 0.05 else ""
 
 
 def compare(args, name):
     sizes = ["--classes", str(args.classes), "--batch", str(args.batch)]
-    own = [ours(args, name, ["--export", args.folder, *sizes])]  # also a warm-up
-    child = subprocess.Popen([sys.executable, __file__, args.bench, args.folder, "--one", name, "--threads", str(args.threads), "--device", args.device, *sizes],
-                             env=environment(args), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert child.stdout.readline() == "ready\n"
-    seconds = []
-    for _ in range(args.repeats):
-        child.stdin.write("\n")
-        child.stdin.flush()
-        seconds.append(float(child.stdout.readline()))
+    first = ours(args, name, ["--export", args.folder, *sizes])  # also a warm-up
+    theirs, own = [Theirs(args, name, setting, sizes) for setting in SETTINGS], []
+    for side in theirs:
+        side.wait()
+    while not own or len(own) < (args.repeats or default_repeats(min(side.seconds() for side in theirs))):
+        theirs[0].step()
         own.append(ours(args, name, sizes))
-    child.stdin.close()
-    theirs = json.loads(child.stdout.read())
-    assert child.wait() == 0
-    times = statistics.median(s / o["seconds"] for s, o in zip(seconds, own[1:]))
-    share = statistics.median(theirs["gflop"] / s / ((a["peak"] + b["peak"]) / 2) for s, a, b in zip(seconds, own, own[1:]))
-    own_share = statistics.median(o["of_peak"] for o in own[1:])
-    one, memory = own[0], max(o["MiB"] for o in own)
-    same = abs(one["nats"] - theirs["loss"]) <= 1e-3 * abs(theirs["loss"])
-    note = "losses differ" if not same else "" if share >= 0.5 else "PyTorch below half of the peak"
-    print(f"| {name} | {statistics.median(seconds):.3f} | {statistics.median(o['seconds'] for o in own[1:]):.3f} | **{times:.2f}** "
-          f"| {theirs['gflop']:.0f} | {one['gflop']:.0f} | {theirs['gflop'] / one['gflop']:.2f} | {share:.2f} | {own_share:.2f} "
-          f"| {theirs['MiB']:.0f} | {memory:.0f} | {memory / theirs['MiB']:.2f} | {theirs['loss']:.5f} | {one['nats']:.5f} | {note} |",
-          flush=True)
+        theirs[1].step()
+    for side in theirs:
+        side.close()
+    best = min((0, 1), key=lambda i: theirs[i].seconds())
+    times = [f"{statistics.median(s['seconds'] / o['seconds'] for s, o in zip(side.steps, own)):.2f}" for side in theirs]
+    times[best] = f"**{times[best]}**"
+    share = [statistics.median(side.gflop / s["seconds"] / s["peak"] for s in side.steps) for side in theirs]
+    memory = max(o["MiB"] for o in [first, *own])
+    notes = [] if all(abs(first["nats"] - side.loss) <= 1e-3 * abs(side.loss) for side in theirs) else ["losses differ"]
+    if share[best] < 0.5:
+        notes.append("PyTorch below half of the peak")
+    notes.append(clocks_note(theirs[best].steps, own))
+    print(f"| {name} | {theirs[0].seconds():.3f} | {theirs[1].seconds():.3f} | {median_of('seconds', own):.3f} | {times[0]} | {times[1]} "
+          f"| {theirs[0].gflop:.0f} | {first['gflop']:.0f} | {theirs[0].gflop / first['gflop']:.2f} "
+          f"| {share[0]:.2f} | {share[1]:.2f} | {median_of('of_peak', own):.2f} | {median_of('peak', theirs[best].steps):.0f} | {median_of('peak', own):.0f} "
+          f"| {theirs[0].MiB:.0f} | {theirs[1].MiB:.0f} | {memory:.0f} | {memory / min(side.MiB for side in theirs):.2f} "
+          f"| {theirs[best].loss:.5f}, {first['nats']:.5f} | {len(own)} | {'; '.join(filter(None, notes))} |", flush=True)
+
+
+def default_repeats(seconds):
+    return 7 if seconds < 4 else 5 if seconds < 8 else 3
 
 
 # --- zero-shot: whole processes, from start to the last answer -------------------------------------------------------------
 
-PICTURES, CLASSES = 64, 100
+PICTURES, CLASSES, WIDTH, HEIGHT = 64, 100, 500, 375
 
 
 def make_pictures(folder):
@@ -298,7 +383,7 @@ def make_pictures(folder):
     for i, path in enumerate(paths):
         if not os.path.exists(path):
             noise = np.random.default_rng(i).integers(0, 256, (38, 50, 3), dtype=np.uint8)
-            Image.fromarray(noise).resize((500, 375), Image.Resampling.BICUBIC).save(path, quality=90)
+            Image.fromarray(noise).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC).save(path, quality=90)
     return paths
 
 
@@ -319,7 +404,8 @@ def run_zeroshot(args):
         image = np.asarray(image.crop((left, top, left + size, top + size)), np.float32) / 255
         return torch.from_numpy((image - mean) / std).permute(2, 0, 1)
 
-    with torch.inference_mode():
+    counted = args.one == "zeroshot-counted"  # without inference_mode, which hides of what a linear layer is made
+    with torch.no_grad() if counted else torch.inference_mode(), Counting() if counted else contextlib.nullcontext() as counter:
         tokens = torch.from_numpy(tokenizer.tokenize([f"a photo of a {class_name(i)}." for i in range(CLASSES)]))
         z = clip_ref.norm(clip.encode_text(clip.embed(tokens), tokens))
         paths = make_pictures(os.path.join(args.folder, "pictures"))
@@ -327,31 +413,49 @@ def run_zeroshot(args):
             x = clip_ref.norm(clip.encode_image(torch.stack([pixels(path) for path in paths[first:first + 32]])))
             for row in (clip.scale * x @ z.T).tolist():
                 print(json.dumps(row))
+    if counter:
+        print(json.dumps(counter.flop * 1e-9))
 
 
-def whole(args, command, env=None):
-    """Seconds, MiB and output of a process."""
+def whole(args, yardsticks, command, setting="as it comes"):
+    """Figures of a process, and its output: this one waits for it between yardsticks."""
+    before = yardsticks(2)
     start = time.perf_counter()
-    child = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen(command, env={**os.environ, **SETTINGS[setting]}, stdout=subprocess.PIPE, text=True)
     out = child.stdout.read()
     _, status, usage = os.wait4(child.pid, 0)
-    assert status == 0
     seconds = usage.ru_utime + usage.ru_stime if args.threads == 1 else time.perf_counter() - start
-    return seconds, usage.ru_maxrss / 1024, [json.loads(line) for line in out.splitlines()]
+    assert status == 0
+    return {"seconds": seconds, "MiB": usage.ru_maxrss / 1024, "out": [json.loads(line) for line in out.splitlines()],
+            **mean(before, yardsticks(2))}
 
 
 def compare_zeroshot(args):
     paths = make_pictures(os.path.join(args.folder, "pictures"))
     classify = [os.path.join(os.path.dirname(args.bench), "ammpl-classify"), "--model", args.folder, "--activation", "quick_gelu", "--threads",
                 str(args.threads), "--classes", ",".join(map(class_name, range(CLASSES))), "--json", "--quiet", *paths]
-    script = [sys.executable, __file__, args.bench, args.folder, "--one", "zeroshot", "--threads", str(args.threads)]
-    runs = [(whole(args, script, environment(args)), whole(args, classify)) for _ in range(args.repeats)]
-    (_, their_memory, their_logits), (_, memory, answers) = runs[0]
-    difference = np.abs(np.array(their_logits) - [answer["logits"] for answer in answers]).max()
-    times = statistics.median(a[0] / b[0] for a, b in runs)
-    print(f"\nZero-shot, {PICTURES} JPEG files of 500 x 375, {CLASSES} classes, whole processes: PyTorch {statistics.median(a[0] for a, _ in runs):.2f} s, "
-          f"ammpl-classify {statistics.median(b[0] for _, b in runs):.2f} s, **{times:.2f}** times; {their_memory:.0f} and {memory:.0f} MiB "
-          f"({memory / their_memory:.2f}); logits differ by {difference:.1e} at most", flush=True)
+    yardsticks = open_yardsticks(args)
+
+    def script(one):
+        return [sys.executable, __file__, args.bench, args.folder, "--one", one, "--threads", str(args.threads)]
+    gflop = [whole(args, yardsticks, script("zeroshot-counted"))["out"].pop()] * 2
+    gflop.append(ours(args, "zeroshot", ["--classes", str(CLASSES), "--batch", str(PICTURES)])["GFLOP"])
+    runs = [[], [], []]
+    for _ in range(args.repeats or 3):
+        runs[0].append(whole(args, yardsticks, script("zeroshot")))
+        runs[2].append(whole(args, yardsticks, classify))
+        runs[1].append(whole(args, yardsticks, script("zeroshot"), "memory kept"))
+    best = min((0, 1), key=lambda i: median_of("seconds", runs[i]))
+    logits = [answer["logits"] for answer in runs[2][0]["out"]]
+    difference = max(np.abs(np.array(run[0]["out"]) - logits).max() for run in runs[:2])
+    print(f"\nZero-shot, {PICTURES} JPEG files of {WIDTH} x {HEIGHT}, {CLASSES} classes, whole processes, {len(runs[2])} repeats; logits differ by {difference:.1e} at "
+          "most.\n\n| | s | times | GFLOP | of peak | peak GFLOP/s | MiB | |\n|---|---|---|---|---|---|---|---|")
+    for i, (side, work, one) in enumerate(zip([f"PyTorch, {setting}" for setting in SETTINGS] + ["ammpl-classify"], gflop, runs)):
+        share = statistics.median(work / run["seconds"] / run["peak"] for run in one)
+        times = f"{statistics.median(a['seconds'] / b['seconds'] for a, b in zip(one, runs[2])):.2f}"
+        notes = [] if i != best else ["PyTorch below half of the peak" if share < 0.5 else "", clocks_note(one, runs[2])]
+        print(f"| {side} | {median_of('seconds', one):.2f} | {'' if i == 2 else f'**{times}**' if i == best else times} | {work:.0f} | {share:.2f} "
+              f"| {median_of('peak', one):.0f} | {max(run['MiB'] for run in one):.0f} | {'; '.join(filter(None, notes))} |", flush=True)
 
 
 def main():
@@ -359,33 +463,44 @@ def main():
     parser.add_argument("bench", help="build/examples/ammpl-bench")
     parser.add_argument("folder", help="for the random weights, their prompts and pictures; kept")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=0, help="0: 7, 5 or 3, as long as a step takes")
     parser.add_argument("--steps", default=",".join([*STEPS, "zeroshot"]))
     parser.add_argument("--classes", type=int, default=0)
     parser.add_argument("--batch", type=int, default=0)
     parser.add_argument("--architecture", default="ViT-B/16")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="steps only; ammpl's plug-in by --ammpl '--backend-dir build/cuda'")
     parser.add_argument("--ammpl", default="", help="further flags of ammpl-bench")
-    parser.add_argument("--keep-memory", action="store_true", help="PyTorch's process keeps the memory it has freed, in huge pages")
+    parser.add_argument("--tf32", action="store_true", help="with --device cuda: PyTorch's products in TF32")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
-        return run_zeroshot(args) if args.one == "zeroshot" else run_one(args)
+        return run_zeroshot(args) if args.one.startswith("zeroshot") else run_one(args)
+    steps = args.steps.split(",")
+    if any(name not in [*STEPS, "zeroshot"] for name in steps):
+        parser.error(f"--steps {args.steps}: some of {', '.join([*STEPS, 'zeroshot'])}")
+    if args.device != "cpu" and args.threads == 1:
+        parser.error("--threads 1 counts the processor's time, and a device's is the wall's")
+    if args.device == "cpu" and args.tf32:
+        parser.error("--tf32 is for --device cuda")
+    if args.device != "cpu" and "zeroshot" in steps and args.steps != parser.get_default("steps"):
+        parser.error("--device cuda: steps only, no zeroshot")
     if not os.path.exists(os.path.join(args.folder, "model.safetensors")):
         os.makedirs(args.folder, exist_ok=True)
         subprocess.run([args.bench, "--write-model", args.folder, "--architecture", args.architecture], check=True)
-    if args.device != "cpu" and args.threads == 1:
-        parser.error("--threads 1 counts the processor's time, and a device's is the wall's")
-    print(f"PyTorch {torch.__version__} on {args.device}, {args.threads} thread{'s' if args.threads > 1 else ' (processor time)'}, {args.architecture}, "
-          f"{args.repeats} interleaved repeats{', memory kept' if args.keep_memory else ''}; PyTorch imported alone: {peak_memory():.0f} MiB\n")
-    print("| step | PyTorch s | ammpl s | times | PyTorch GFLOP | ammpl GFLOP | ratio | PyTorch of peak | ammpl of peak | PyTorch MiB "
-          "| ammpl MiB | ratio | PyTorch loss | ammpl loss | |")
-    print("|---" * 15 + "|", flush=True)
-    for name in args.steps.split(","):
+    compile_yardsticks(args.folder)
+    start = time.perf_counter()
+    print(f"PyTorch {torch.__version__} on {args.device}{' in TF32' if args.tf32 else ''}, {args.threads} thread{'s' if args.threads > 1 else ' (processor time)'}, "
+          f"{args.architecture}, interleaved repeats; PyTorch imported alone: {peak_memory():.0f} MiB.  Memory as it comes, and kept.\n")
+    print("| step | PyTorch s, as it comes | memory kept | ammpl s | times, as it comes | memory kept | PyTorch GFLOP | ammpl GFLOP | ratio "
+          "| PyTorch of peak, as it comes | memory kept | ammpl of peak | peak beside PyTorch, GFLOP/s | beside ammpl "
+          "| PyTorch MiB, as it comes | memory kept | ammpl MiB | ratio | losses | repeats | |")
+    print("|---" * 21 + "|", flush=True)
+    for name in steps:
         if name != "zeroshot":
             compare(args, name)
-    if "zeroshot" in args.steps.split(",") and args.device == "cpu":
+    if "zeroshot" in steps and args.device == "cpu":
         compare_zeroshot(args)
+    print(f"\n{(time.perf_counter() - start) / 60:.1f} minutes")
     return 0
 
 

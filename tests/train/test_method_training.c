@@ -130,7 +130,7 @@ static void limit_to_least(nano *n)
 /* Room for nothing, for a part of a batch, for all of it. */
 START_TEST(memory_limit)
 {
-    static const char *const limits[] = {"0", "least", "300K", "1M"};
+    static const char *const limits[] = {"0", "least", "492K", "1M"};
     run first, r;
     for (int k = 0; k < 4; k++) {
         nano n;
