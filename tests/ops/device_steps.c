@@ -213,21 +213,45 @@ START_TEST(pinned_memory_is_bounded)
 }
 END_TEST
 
+/* A stretch of so many calls that being written down takes memory; of one number each. */
+static void ask_long(sums *u, int calls, float factor)
+{
+    for (int c = 0; c < calls; c++)
+        ck_ok(u->d.backend->ops->add(u->d.stream, u->y, u->x, factor, 1));
+    u->y_host[0] += (float)calls * factor * u->x_host[0];
+}
+
 /* Calls as they are written down have no more than that either, however long a stretch is. */
 START_TEST(written_calls_are_bounded)
 {
     enum { STRETCHES = 9, CALLS = 3000, BYTES = 1 << 20, LISTS = 16 << 10 };
     sums u = open_sums(LEARNED);
-    const ammpl_ops *ops = u.d.backend->ops;
     uint64_t before = atomic_load(&u.d.ctx->memory_now), most = 0;
     for (int i = 0; i < STRETCHES; i++) {
-        for (int c = 0; c < CALLS; c++)
-            ck_ok(ops->add(u.d.stream, u.y, u.x, (float)(i + 1), 1));
-        ck_ok(ops->sync(u.d.stream));
+        ask_long(&u, CALLS, (float)(i + 1));
+        ck_ok(u.d.backend->ops->sync(u.d.stream));
         uint64_t taken = atomic_load(&u.d.ctx->memory_now) - before;
         most = taken > most ? taken : most;
     }
     ck_assert_msg(most > BYTES / 4 && most <= BYTES + LISTS, "%d bytes of calls", (int)most);
+    close_sums(&u);
+}
+END_TEST
+
+/* Calls that are held back are not given up for room, though they were not asked for lately, until they are done. */
+START_TEST(held_calls_stay)
+{
+    enum { CALLS = 3000 };
+    static const stretch small = {LEARNED, 9, 7};
+    sums u = open_sums(LEARNED);
+    for (int i = 0; i < 3; i++) { /* three find room, and a fourth beside them does not */
+        ask_long(&u, CALLS, (float)(1 + i));
+        for (int k = 0; k < (i ? 1 : 12); k++)
+            graphs_of(&u, &small);
+    }
+    ask_long(&u, CALLS - 100, 1);
+    ask_long(&u, 1, 5);
+    ck_assert(is_right(&u));
     close_sums(&u);
 }
 END_TEST
@@ -321,6 +345,7 @@ void add_steps(TCase *to)
         return;
     tcase_add_test(to, pinned_memory_is_bounded);
     tcase_add_test(to, written_calls_are_bounded);
+    tcase_add_test(to, held_calls_stay);
     tcase_add_loop_test(to, beginnings, 0, 2);
     tcase_add_loop_test(to, waits_for_uploads_only, 0, 2);
     tcase_add_loop_test(to, failures_of_release, 0, 3);

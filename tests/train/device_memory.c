@@ -46,7 +46,7 @@ END_TEST
 /* ---- memory_limit ---- */
 
 /* Pictures of a batch that a limit makes go in parts; what a stream may take for graphs on the emulated device, and lists. */
-enum { IMAGES = 7, TIMES = 4, RESERVED = (1 << 20) + (16 << 10) };
+enum { IMAGES = 7, TIMES = 3, RESERVED = (1 << 20) + (16 << 10) };
 static const char *const limited[] = {"coop", "maple", "ammpl", "vpt"};
 enum { LIMITED = sizeof limited / sizeof *limited };
 
@@ -179,7 +179,7 @@ START_TEST(limit_too_small)
 }
 END_TEST
 
-/* Features are encoded within the limit, too: in more parts. */
+/* Features are encoded within the limit, too, in more parts; it is too small where one picture does not fit. */
 START_TEST(limit_of_features)
 {
     learner l;
@@ -199,7 +199,7 @@ START_TEST(limit_of_features)
         ammpl_status status = ammpl_session_encode_images(l.session, NULL, l.pixels, IMAGES, got, n);
         mark taken = peak_since(&l, empty);
         ck_assert_msg((int64_t)taken.device <= own + more, "a limit of %lld bytes, %lld taken", (long long)(own + more), (long long)taken.device);
-        ck_assert(status == AMMPL_OK || status == AMMPL_E_MEMORY);
+        ck_assert(status == AMMPL_OK || (status == AMMPL_E_MEMORY && ammpli_images_at_once(l.session, IMAGES) == 1));
         ck_assert(status < 0 || test_difference(got, want, (int64_t)n, 0) <= 1e-4);
         fit += status >= 0;
     }
