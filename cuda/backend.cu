@@ -55,6 +55,7 @@ static int name_length(const char *call)
 static bool is_lost(cudaError_t error)
 {
     switch ((int)error) {
+    case 100: /* cudaErrorNoDevice: not at the start (device_count), so it was there */
     case 214: /* cudaErrorECCUncorrectable */
     case 220: /* cudaErrorNvlinkUncorrectable */
     case 226: /* cudaErrorContained */
@@ -69,6 +70,7 @@ static bool is_lost(cudaError_t error)
     case 718: /* cudaErrorInvalidPc */
     case 719: /* cudaErrorLaunchFailure */
     case 721: /* cudaErrorTensorMemoryLeak */
+    case 999: /* cudaErrorUnknown: what the driver itself cannot tell comes back with every call */
         return true;
     default:
         return false;
@@ -80,11 +82,19 @@ static int32_t kind_of(cudaError_t error)
     return error == cudaErrorMemoryAllocation ? AMMPL_E_DEVICE_MEMORY : is_lost(error) ? AMMPL_E_DEVICE_LOST : AMMPL_E_BACKEND;
 }
 
-static const char *hint_of(int32_t kind)
+static const char *hint_of(int32_t kind, cudaError_t error)
 {
-    return kind == AMMPL_E_DEVICE_MEMORY ? "; use a smaller batch, fewer classes or a memory_limit"
-           : kind == AMMPL_E_DEVICE_LOST ? "; the device is lost to this process: start it again"
-                                         : "";
+    if (kind == AMMPL_E_DEVICE_MEMORY)
+        return "; use a smaller batch, fewer classes or a memory_limit";
+    if (kind == AMMPL_E_DEVICE_LOST)
+        return "; the device is lost to this process: start it again";
+    switch ((int)error) {
+    case 46: /* cudaErrorDevicesUnavailable: nothing of this process's is gone */
+        return "; the device is busy: another program has it to itself, or has left no room on it; try again later";
+    case 802: /* cudaErrorSystemNotReady */
+        return "; the machine's services for its GPUs (nvidia-fabricmanager) do not run, or not yet: start them, and try again";
+    default: return "";
+    }
 }
 
 static thread_local char failure[FAILURE_TEXT];
@@ -98,31 +108,45 @@ int32_t cuda_failed(const ammpl_host *host, cudaError_t error, const char *call)
 {
     (void)cudaGetLastError(); /* what does not stick is forgotten: the stream stays usable */
     snprintf(failure, sizeof failure, "%.*s: %s (%s)%s", name_length(call), call, cudaGetErrorString(error), cudaGetErrorName(error),
-             hint_of(kind_of(error)));
+             hint_of(kind_of(error), error));
     return host->fail(kind_of(error), failure);
+}
+
+/* What cuBLAS met.  It has a runtime of its own, whose last error nobody else sees; but what sticks comes back from every call. */
+static cudaError_t error_behind_cublas(void)
+{
+    size_t now, all;
+    cudaError_t error = cudaGetLastError();
+    if (error == cudaSuccess)
+        error = cudaMemGetInfo(&now, &all);
+    (void)cudaGetLastError();
+    return error;
 }
 
 int32_t cublas_failed(const ammpl_host *host, cublasStatus_t status, const char *call)
 {
-    cudaError_t behind = cudaGetLastError(); /* it tells less than what it saw */
-    int32_t kind = status == CUBLAS_STATUS_ALLOC_FAILED ? AMMPL_E_DEVICE_MEMORY : kind_of(behind);
+    cudaError_t behind = error_behind_cublas();
+    int32_t kind = status == CUBLAS_STATUS_ALLOC_FAILED && !is_lost(behind) ? AMMPL_E_DEVICE_MEMORY : kind_of(behind);
     snprintf(failure, sizeof failure, "%.*s: %s%s%s%s", name_length(call), call, cublasGetStatusName(status), behind != cudaSuccess ? ", " : "",
-             behind != cudaSuccess ? cudaGetErrorName(behind) : "", hint_of(kind));
+             behind != cudaSuccess ? cudaGetErrorName(behind) : "", hint_of(kind, behind));
     return host->fail(kind, failure);
 }
 
-device_guard::device_guard(int device) : before(device), changed(0)
+device_guard::device_guard(int device) : before(device), changed(0), error(cudaGetDevice(&before)), call("cudaGetDevice")
 {
-    if (cudaGetDevice(&before) != cudaSuccess)
-        (void)cudaGetLastError();
-    else if (before != device)
-        changed = cudaSetDevice(device) == cudaSuccess;
+    if (error == cudaSuccess && before != device) {
+        call = "cudaSetDevice";
+        error = cudaSetDevice(device);
+        changed = error == cudaSuccess;
+    }
+    if (error != cudaSuccess)
+        (void)cudaGetLastError(); /* or the next launch takes it for its own */
 }
 
 device_guard::~device_guard()
 {
-    if (changed)
-        (void)cudaSetDevice(before);
+    if (changed && cudaSetDevice(before) != cudaSuccess)
+        (void)cudaGetLastError();
 }
 
 /* ---- devices ---- */
@@ -162,6 +186,8 @@ static int32_t memory(const ammpl_host *host, int32_t device, uint64_t *availabl
 {
     device_guard guard(device);
     size_t now = 0, all = 0;
+    if (guard.error != cudaSuccess) /* another device's numbers are none */
+        return cuda_failed(host, guard.error, guard.call);
     CUDA(host, cudaMemGetInfo(&now, &all));
     *available = now;
     *total = all;
@@ -195,8 +221,6 @@ static cudaError_t make_pool(int device)
 
 static int32_t open_pool(const ammpl_host *host, int32_t device, cudaMemPool_t *out)
 {
-    if (device < 0 || device >= DEVICES)
-        return host->fail(AMMPL_E_ARGUMENT, "stream_create: there is no such device");
     pthread_mutex_lock(&pools_mutex);
     cudaError_t error = make_pool(device);
     if (error == cudaSuccess) {
@@ -221,7 +245,7 @@ static int32_t fill_stream(ammpl_stream *s)
 {
     CUDA(s->host, cudaStreamCreateWithFlags(&s->queue, cudaStreamNonBlocking));
     void *fault;
-    CUDA(s->host, cudaHostAlloc(&fault, sizeof(int32_t), cudaHostAllocMapped));
+    TRY(alloc_pinned(s, sizeof(int32_t), &fault));
     s->fault = (volatile int32_t *)fault;
     *s->fault = FAULT_NONE;
     return AMMPL_OK;
@@ -246,10 +270,8 @@ static void stream_destroy(ammpl_stream *s)
         for (int i = 0; i < 2; i++)
             if (s->asked[i])
                 (void)cudaEventDestroy(s->asked[i]);
-        if (s->staging.memory)
-            (void)cudaFreeHost(s->staging.memory);
-        if (s->fault)
-            (void)cudaFreeHost((void *)s->fault);
+        free_pinned(s, s->staging.memory, SEGMENTS * SEGMENT_BYTES);
+        free_pinned(s, (void *)s->fault, sizeof(int32_t));
         if (s->queue)
             (void)cudaStreamDestroy(s->queue);
         close_pool(s->device);
@@ -264,6 +286,10 @@ static int32_t stream_create(const ammpl_host *host, int32_t device, int32_t pre
     if (precision < AMMPL_PRECISION_F32 || precision > AMMPL_PRECISION_F16)
         return host->fail(AMMPL_E_UNSUPPORTED, "stream_create: precision is none of AMMPL_PRECISION_*");
     device_guard guard(device);
+    if (guard.error == cudaErrorInvalidDevice || device < 0 || device >= DEVICES)
+        return host->fail(AMMPL_E_ARGUMENT, "stream_create: there is no such device");
+    if (guard.error != cudaSuccess)
+        return cuda_failed(host, guard.error, guard.call);
     cudaMemPool_t pool = NULL;
     TRY(open_pool(host, device, &pool));
     ammpl_stream *s = (ammpl_stream *)host->alloc(host->user, sizeof *s);
@@ -284,8 +310,20 @@ static int32_t stream_create(const ammpl_host *host, int32_t device, int32_t pre
     return AMMPL_OK;
 }
 
+/* Lists of blocks, and of graphs: a stream has few of either. */
+enum { LISTS = 16 << 10 };
+
+static uint64_t stream_bytes(ammpl_stream *s, int32_t rehearse)
+{
+    size_t scratch = s->scratch_wanted > s->scratch_bytes ? s->scratch_wanted : s->scratch_bytes;
+    s->rehearsing = rehearse != 0;
+    if (rehearse)
+        s->scratch_wanted = 0;
+    return (uint64_t)WORKSPACE + SEGMENTS * SEGMENT_BYTES + GRAPH_BYTES + NUMBERS_BYTES + LISTS + scratch;
+}
+
 static const ammpl_backend backend = {AMMPL_BACKEND_SPI_VERSION, sizeof(ammpl_backend), "cuda", &table, device_count,
-                                      describe, memory, stream_create, stream_destroy};
+                                      describe, memory, stream_create, stream_destroy, stream_bytes};
 
 extern "C" __attribute__((visibility("default"))) int32_t ammpl_backend_entry(const ammpl_host *host, const ammpl_backend **out)
 {

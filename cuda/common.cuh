@@ -38,13 +38,13 @@ enum {
     type *name = static_cast<type *>(cuda_emu_shared(&name##_key, (count) * sizeof(type)))
 #define UNROLL
 enum { SCORE_BYTES = 40 << 10 }; /* so that tests see attention in several parts */
-enum { GRAPH_PINNED = 1 << 20 }; /* and uploads that find no room */
+enum { GRAPH_BYTES = 1 << 20 }; /* and uploads that find no room */
 #else
 #define START_KERNEL(kernel, grid, block, shared, queue, ...) kernel<<<grid, block, shared, queue>>>(__VA_ARGS__)
 #define SHARED(type, name, count) __shared__ type name[count]
 #define UNROLL _Pragma("unroll")
 enum { SCORE_BYTES = 32 << 20 }; /* of attention's scores at a time: they stay in the L2 */
-enum { GRAPH_PINNED = 64 << 20 }; /* of pinned memory for the graphs of a stream, at most: three batches of 32 pictures */
+enum { GRAPH_BYTES = 64 << 20 }; /* of the host for the graphs of a stream, pinned memory and calls, at most: three batches of 32 pictures */
 #endif
 
 /* ---- the stream ---- */
@@ -86,6 +86,8 @@ struct ammpl_stream {
     int next_asked;
     float *scratch; /* of one op: see take_scratch */
     size_t scratch_bytes;
+    bool rehearsing; /* ops launch nothing, and take_scratch only says what it would take */
+    size_t scratch_wanted; /* at most, since rehearsing began */
     struct graphs *graphs; /* NULL until the first call */
     void *numbers; /* [NUMBERS_BYTES] of the device; NULL until graph_numbers */
 };
@@ -133,6 +135,8 @@ const char *last_failure(void); /* this thread's last sentence, [FAILURE_TEXT] *
 /* The host program's current device is its own: it comes back when the op returns. */
 struct device_guard {
     int before, changed;
+    cudaError_t error; /* of making it the current one, and the call that gave it */
+    const char *call;
     explicit device_guard(int device);
     ~device_guard();
 };
@@ -140,6 +144,8 @@ struct device_guard {
 /* Starts a kernel and returns its status from the op.  grid and block are dim3 or numbers. */
 #define LAUNCH(s, kernel, grid, block, ...)                                                 \
     do {                                                                                    \
+        if ((s)->rehearsing)                                                                \
+            break;                                                                          \
         device_guard guard((s)->device);                                                    \
         START_KERNEL(kernel, dim3(grid), dim3(block), 0, (s)->queue, __VA_ARGS__);          \
         cudaError_t launched = cudaGetLastError();                                          \
@@ -149,8 +155,13 @@ struct device_guard {
 
 /* ---- memory.cu ---- */
 
-/* Memory for the op that asks, until the next op of this stream asks: what it held is gone. */
+/* Memory for the op that asks, until the next op of this stream asks: what it held is gone.  REHEARSED: there is none, the op ends. */
+enum { REHEARSED = INT32_MIN };
 int32_t take_scratch(ammpl_stream *s, size_t bytes, float **out);
+/* Pinned memory of the host, which counts as the device's does; NULL accepted by free_pinned. */
+int32_t alloc_pinned(ammpl_stream *s, size_t bytes, void **out);
+void free_pinned(ammpl_stream *s, void *memory, size_t bytes);
+enum { WORKSPACE = 4 << 20 }; /* of cuBLAS, from our pool: with one of its own it would choose by what is free */
 
 /* ---- gemm.cu ---- */
 
@@ -195,6 +206,7 @@ int32_t graph_numbers(ammpl_stream *s, const void *numbers, size_t bytes);
 int32_t graph_boundary(ammpl_stream *s); /* what was held back is queued */
 void graph_boundary_quietly(ammpl_stream *s); /* the same where no status can be returned: the next call returns it */
 void graph_forget(ammpl_stream *s);      /* memory that ops hold between calls has moved */
+bool graph_is_captured(const ammpl_stream *s); /* what ops queue now becomes one: memory may not come or go */
 void graph_close(ammpl_stream *s);
 
 static inline void put_argument(char **to, const void *value, size_t n)
@@ -223,7 +235,10 @@ template <class... A, int32_t (*OP)(ammpl_stream *, A...)> struct queued<OP> {
     {
         char args[BYTES] = {}, *to = args;
         (put_argument(&to, &a, sizeof a), ...);
-        return graph_call(s, run, args, BYTES);
+        if (!s->rehearsing)
+            return graph_call(s, run, args, BYTES);
+        int32_t status = OP(s, a...);
+        return status == REHEARSED ? (int32_t)AMMPL_OK : status;
     }
 };
 

@@ -5,8 +5,6 @@
  */
 #include "common.cuh"
 
-enum { WORKSPACE = 4 << 20 }; /* of our pool: with one of its own cuBLAS would choose by what is free */
-
 static int32_t open_blas(ammpl_stream *s)
 {
     if (!s->workspace)

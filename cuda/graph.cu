@@ -7,7 +7,8 @@
  *
  * What changes from step to step without changing the calls are the bytes of uploads: they go through pinned memory of the segment,
  * from which the graph copies.  Pixels and labels are such, and so are arguments that change (graph_numbers): steps that are counted,
- * learning rates.  An upload for which GRAPH_PINNED bytes do not suffice is done at once and ends the segment.
+ * learning rates.  Calls as they are written down and pinned memory are GRAPH_BYTES at most: an upload that finds no room is done at once
+ * and ends the segment, and a segment whose calls find none is not kept.
  */
 #include "common.cuh"
 
@@ -34,6 +35,7 @@ struct segment {
     char *pinned; /* [log.data] */
     cudaGraphExec_t exec; /* NULL: not captured */
     cudaEvent_t done;     /* of its last launch: then the pinned memory may be written again */
+    bool writable;        /* the host knows that it is */
     uint64_t age;
 };
 
@@ -43,28 +45,95 @@ struct graphs {
     size_t position, data; /* in matching's log; bytes in its pinned memory so far */
     call_log log;    /* of what is done as it comes */
     bool broken;     /* that is no segment */
-    bool off;        /* pinned memory, a capture or a launch was refused: never again */
+    bool off;        /* pinned memory, a capture, a launch or its event was refused: never again */
     uint64_t clock;
     int32_t failed; /* a status that could not be returned, and its sentence: the next call does */
     char failure[FAILURE_TEXT];
 };
 
+/* ---- memory of the host: GRAPH_BYTES at most ---- */
+
+static void drop_graph(segment *g)
+{
+    if (g->done)
+        (void)cudaEventSynchronize(g->done);
+    if (g->exec)
+        (void)cudaGraphExecDestroy(g->exec);
+    g->exec = NULL;
+    (void)cudaGetLastError(); /* or the next launch takes it for its own */
+}
+
+static void forget_segment(ammpl_stream *s, segment **at)
+{
+    segment *g = *at;
+    if (!g)
+        return;
+    drop_graph(g);
+    if (g->done)
+        (void)cudaEventDestroy(g->done);
+    free_pinned(s, g->pinned, g->log.data);
+    s->host->release(s->host->user, g->log.at);
+    s->host->release(s->host->user, g);
+    *at = NULL;
+}
+
+/* Bytes of the host: the calls, and the pinned memory, though it may not be there yet. */
+static size_t bytes_of(const segment *k)
+{
+    return k->log.room + k->log.data;
+}
+
+/* Not asked for lately: it gives way where memory is short. */
+static bool is_stale(const graphs *g, const segment *k)
+{
+    return k != g->matching && g->clock - k->age > SEGMENTS_KEPT;
+}
+
+/* May what is no segment yet take so many bytes, beside those that are asked for? */
+static bool has_room(const graphs *g, size_t bytes)
+{
+    size_t taken = 0;
+    for (int i = 0; i < SEGMENTS_KEPT; i++)
+        taken += g->kept[i] && !is_stale(g, g->kept[i]) ? bytes_of(g->kept[i]) : 0;
+    return bytes <= GRAPH_BYTES && taken <= GRAPH_BYTES - bytes;
+}
+
+static void make_room(ammpl_stream *s, size_t bytes)
+{
+    graphs *g = s->graphs;
+    for (int i = 0; i < SEGMENTS_KEPT; i++)
+        bytes += g->kept[i] ? bytes_of(g->kept[i]) : 0;
+    for (int i = 0; i < SEGMENTS_KEPT && bytes > GRAPH_BYTES; i++)
+        if (g->kept[i] && is_stale(g, g->kept[i])) {
+            bytes -= bytes_of(g->kept[i]);
+            forget_segment(s, &g->kept[i]);
+        }
+}
+
 /* ---- logs ---- */
+
+static bool log_grow(ammpl_stream *s, call_log *log, size_t need)
+{
+    size_t room = need > 2 * log->room ? need + LOG_FIRST : 2 * log->room, both = log->room + room + log->data;
+    if (!has_room(s->graphs, both))
+        return false;
+    make_room(s, both);
+    char *bigger = (char *)s->host->alloc(s->host->user, room);
+    if (!bigger)
+        return false;
+    if (log->used)
+        memcpy(bigger, log->at, log->used);
+    s->host->release(s->host->user, log->at);
+    log->at = bigger;
+    log->room = room;
+    return true;
+}
 
 static bool log_add(ammpl_stream *s, call_log *log, const call_head *head, const char *args)
 {
     size_t need = log->used + sizeof *head + head->bytes;
-    if (need > log->room) {
-        size_t room = need > 2 * log->room ? need + LOG_FIRST : 2 * log->room;
-        char *bigger = (char *)s->host->alloc(s->host->user, room);
-        if (!bigger)
-            return false;
-        if (log->used)
-            memcpy(bigger, log->at, log->used);
-        s->host->release(s->host->user, log->at);
-        log->at = bigger;
-        log->room = room;
-    }
+    if (need > log->room && !log_grow(s, log, need))
+        return false;
     memcpy(log->at + log->used, head, sizeof *head);
     memcpy(log->at + log->used + sizeof *head, args, head->bytes);
     log->used = need;
@@ -89,68 +158,16 @@ static bool same_call(const call_log *log, size_t at, const call_head *head, con
 
 /* ---- segments ---- */
 
-static void drop_graph(segment *g)
-{
-    if (g->done)
-        (void)cudaEventSynchronize(g->done);
-    if (g->exec)
-        (void)cudaGraphExecDestroy(g->exec);
-    g->exec = NULL;
-    (void)cudaGetLastError(); /* or the next launch takes it for its own */
-}
-
-static void forget_segment(ammpl_stream *s, segment **at)
-{
-    segment *g = *at;
-    if (!g)
-        return;
-    drop_graph(g);
-    if (g->done)
-        (void)cudaEventDestroy(g->done);
-    if (g->pinned)
-        (void)cudaFreeHost(g->pinned);
-    s->host->release(s->host->user, g->log.at);
-    s->host->release(s->host->user, g);
-    *at = NULL;
-}
-
-/* Not asked for lately: it gives way where pinned memory is short. */
-static bool is_stale(const graphs *g, const segment *k)
-{
-    return g->clock - k->age > SEGMENTS_KEPT;
-}
-
-/* May a segment hold so many bytes of uploads, beside those that are asked for? */
-static bool has_room(const graphs *g, size_t bytes)
-{
-    size_t taken = 0;
-    for (int i = 0; i < SEGMENTS_KEPT; i++)
-        taken += g->kept[i] && !is_stale(g, g->kept[i]) ? g->kept[i]->log.data : 0;
-    return bytes <= GRAPH_PINNED && taken <= GRAPH_PINNED - bytes;
-}
-
-static void make_room(ammpl_stream *s, size_t bytes)
-{
-    graphs *g = s->graphs;
-    for (int i = 0; i < SEGMENTS_KEPT; i++)
-        bytes += g->kept[i] ? g->kept[i]->log.data : 0;
-    for (int i = 0; i < SEGMENTS_KEPT && bytes > GRAPH_PINNED; i++)
-        if (g->kept[i] && is_stale(g, g->kept[i])) {
-            bytes -= g->kept[i]->log.data;
-            forget_segment(s, &g->kept[i]);
-        }
-}
-
 /* What was done as it came is a segment from now on; the one that was not asked for longest gives way. */
 static void keep_log(ammpl_stream *s)
 {
     graphs *g = s->graphs;
-    if (g->broken || g->log.calls < CALLS_LEAST || !has_room(g, g->log.data)) {
+    if (g->broken || g->log.calls < CALLS_LEAST || !has_room(g, g->log.room + g->log.data)) {
         log_clear(&g->log);
         g->broken = false;
         return;
     }
-    make_room(s, g->log.data);
+    make_room(s, g->log.room + g->log.data);
     int oldest = 0;
     for (int i = 0; i < SEGMENTS_KEPT && g->kept[oldest]; i++)
         if (!g->kept[i] || g->kept[i]->age < g->kept[oldest]->age)
@@ -173,8 +190,8 @@ static int32_t open_segment(ammpl_stream *s, segment *m)
         return AMMPL_OK;
     device_guard guard(s->device);
     if (m->log.data && !m->pinned) {
-        void *memory = NULL;
-        CUDA(s->host, cudaHostAlloc(&memory, m->log.data, 0));
+        void *memory;
+        TRY(alloc_pinned(s, m->log.data, &memory));
         m->pinned = (char *)memory;
     }
     CUDA(s->host, cudaEventCreateWithFlags(&m->done, cudaEventDisableTiming));
@@ -216,10 +233,11 @@ static int32_t give_up_matching(ammpl_stream *s)
 {
     graphs *g = s->graphs;
     size_t end = g->position;
-    segment *m = stop_matching(g);
+    const segment *m = g->matching; /* until its calls are written down: it may not give way to them */
     log_clear(&g->log);
     for (size_t at = 0; at < end && !g->broken; at += sizeof(call_head) + ((const call_head *)(m->log.at + at))->bytes)
         g->broken = !log_add(s, &g->log, (const call_head *)(m->log.at + at), m->log.at + at + sizeof(call_head));
+    (void)stop_matching(g);
     int32_t status = do_calls(s, m, end);
     g->broken = g->broken || status < 0;
     return status;
@@ -262,9 +280,10 @@ static int32_t start_segment(ammpl_stream *s, segment *m)
     }
     if (!m->exec)
         return do_calls(s, m, m->log.used);
+    m->writable = false;
     if (cudaEventRecord(m->done, s->queue) != cudaSuccess) { /* nothing will tell when the pinned memory has been read */
         (void)cudaGetLastError();
-        CUDA(s->host, cudaStreamSynchronize(s->queue));
+        g->off = true; /* so it is never written again */
     }
     return AMMPL_OK;
 }
@@ -294,27 +313,32 @@ static segment *find_next(const graphs *g, const call_head *head, const char *ar
     return NULL;
 }
 
-static int32_t open_and_wait(ammpl_stream *s, segment *k)
+/* Bytes of an upload into the pinned memory, as soon as the segment's last launch has read what stood there: the only thing in a
+ * graph that the host waits for. */
+static int32_t put_pinned(ammpl_stream *s, segment *k, size_t at, const void *data, size_t bytes)
 {
-    device_guard guard(s->device);
-    TRY(open_segment(s, k));
-    CUDA(s->host, cudaEventSynchronize(k->done)); /* its last launch has read the pinned memory */
+    if (!k->writable) {
+        device_guard guard(s->device);
+        CUDA(s->host, cudaEventSynchronize(k->done));
+    }
+    k->writable = true;
+    memcpy(k->pinned + at, data, bytes);
     return AMMPL_OK;
 }
 
-/* What was held back is of segment k from now on.  As it can be done without, it is no failure if that cannot be. */
-static bool change_to(ammpl_stream *s, segment *k)
+/* What was held back is of segment k from now on, with an upload's data as what follows.  As it can be done without, it is no failure if
+ * that cannot be. */
+static bool change_to(ammpl_stream *s, segment *k, const void *data, size_t bytes)
 {
     graphs *g = s->graphs;
-    if (k == g->matching)
-        return true;
-    if (open_and_wait(s, k) < 0) {
+    bool other = k != g->matching;
+    if ((other && open_segment(s, k) < 0) || (other && g->data && put_pinned(s, k, 0, g->matching->pinned, g->data) < 0) ||
+        (data && put_pinned(s, k, g->data, data, bytes) < 0)) {
         g->off = true;
         return false;
     }
-    if (g->data)
-        memcpy(k->pinned, g->matching->pinned, g->data);
     g->matching = k;
+    g->data += bytes;
     return true;
 }
 
@@ -337,11 +361,8 @@ static int32_t match(ammpl_stream *s, const call_head *head, const char *args, c
     graphs *g = s->graphs;
     segment *next = find_next(g, head, args);
     *held = false;
-    if (!next || !change_to(s, next))
+    if (!next || !change_to(s, next, data, head->data))
         return g->matching ? give_up_matching(s) : AMMPL_OK;
-    if (data)
-        memcpy(g->matching->pinned + g->data, data, head->data);
-    g->data += head->data;
     g->position += sizeof *head + head->bytes;
     *held = true;
     return AMMPL_OK;
@@ -384,7 +405,7 @@ int32_t graph_call(ammpl_stream *s, queued_run run, const char *args, size_t byt
  * upload that was held back belonged to a segment that had its room. */
 static bool may_hold(const graphs *g, size_t bytes)
 {
-    return bytes <= GRAPH_PINNED && has_room(g, (g->matching ? g->data : g->log.data) + bytes);
+    return bytes <= GRAPH_BYTES && has_room(g, g->log.room + (g->matching ? g->data : g->log.data) + bytes);
 }
 
 int32_t graph_upload(ammpl_stream *s, void *dst, const void *src_host, size_t bytes)
@@ -419,7 +440,7 @@ int32_t graph_boundary(ammpl_stream *s)
         return AMMPL_OK;
     TRY(take_failure(s));
     segment *whole = g->matching ? find_whole(g) : NULL;
-    if (whole && change_to(s, whole))
+    if (whole && change_to(s, whole, NULL, 0))
         return start_segment(s, stop_matching(g));
     int32_t status = g->matching ? give_up_matching(s) : AMMPL_OK;
     keep_log(s);
@@ -440,6 +461,11 @@ void graph_forget(ammpl_stream *s)
     for (int i = 0; s->graphs && i < SEGMENTS_KEPT; i++)
         if (s->graphs->kept[i])
             drop_graph(s->graphs->kept[i]);
+}
+
+bool graph_is_captured(const ammpl_stream *s)
+{
+    return s->graphs && s->graphs->capturing;
 }
 
 void graph_close(ammpl_stream *s)

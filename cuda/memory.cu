@@ -50,17 +50,41 @@ void ammpl_cuda_release(ammpl_stream *s, void *ptr)
 int32_t take_scratch(ammpl_stream *s, size_t bytes, float **out)
 {
     *out = NULL;
+    if (s->rehearsing) {
+        s->scratch_wanted = bytes > s->scratch_wanted ? bytes : s->scratch_wanted;
+        return REHEARSED;
+    }
     if (bytes > s->scratch_bytes) {
-        size_t size = bytes > 2 * s->scratch_bytes ? bytes : 2 * s->scratch_bytes;
-        void *bigger;
-        TRY(ammpl_cuda_alloc(s, size, &bigger));
-        ammpl_cuda_release(s, s->scratch);
+        if (graph_is_captured(s)) /* it was there when these calls were done one by one, and could not be had since */
+            return s->host->fail(AMMPL_E_DEVICE_MEMORY, "an op's scratch is not there while a graph is captured");
         graph_forget(s);
+        ammpl_cuda_release(s, s->scratch); /* first, so that there are never two */
+        s->scratch = NULL;
+        s->scratch_bytes = 0;
+        void *bigger;
+        TRY(ammpl_cuda_alloc(s, bytes, &bigger));
         s->scratch = (float *)bigger;
-        s->scratch_bytes = size;
+        s->scratch_bytes = bytes;
     }
     *out = s->scratch;
     return AMMPL_OK;
+}
+
+int32_t alloc_pinned(ammpl_stream *s, size_t bytes, void **out)
+{
+    *out = NULL;
+    CUDA(s->host, cudaHostAlloc(out, bytes, cudaHostAllocMapped));
+    s->host->count(s->host->user, (int64_t)bytes);
+    return AMMPL_OK;
+}
+
+void free_pinned(ammpl_stream *s, void *memory, size_t bytes)
+{
+    if (!memory)
+        return;
+    if (cudaFreeHost(memory) != cudaSuccess)
+        (void)cudaGetLastError();
+    s->host->count(s->host->user, -(int64_t)bytes);
 }
 
 /* ---- from and to the host ---- */
@@ -72,8 +96,8 @@ static int32_t open_staging(ammpl_stream *s)
         if (!t->done[i])
             CUDA(s->host, cudaEventCreateWithFlags(&t->done[i], cudaEventDisableTiming));
     if (!t->memory) {
-        void *memory = NULL;
-        CUDA(s->host, cudaHostAlloc(&memory, SEGMENTS * SEGMENT_BYTES, 0));
+        void *memory;
+        TRY(alloc_pinned(s, SEGMENTS * SEGMENT_BYTES, &memory));
         t->memory = (char *)memory;
     }
     return AMMPL_OK;
@@ -111,7 +135,11 @@ int32_t ammpl_cuda_upload(ammpl_stream *s, void *dst, const void *src_host, size
 /* Waits for the stream, then says what kernels found wrong. */
 static int32_t wait(ammpl_stream *s)
 {
-    CUDA(s->host, cudaStreamSynchronize(s->queue));
+    cudaError_t error = cudaStreamSynchronize(s->queue);
+    if (error != cudaSuccess) {
+        (void)cudaStreamSynchronize(s->queue); /* a copy that is still queued would write where the caller may have something else by then */
+        return cuda_failed(s->host, error, "cudaStreamSynchronize");
+    }
     int32_t fault = *s->fault;
     *s->fault = FAULT_NONE;
     switch (fault) {

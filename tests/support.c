@@ -132,11 +132,51 @@ static const char *plugin; /* NULL: the CPU */
 static bool one_process;
 static cuda_emu_counted_fn counted;
 
+/* In memory that forked cases share. */
+static struct tally {
+    atomic_ullong compared, refused;
+} *tally;
+static int32_t (*real_fail)(int32_t status, const char *message);
+
+/* What an op cannot do, and launches and products that the device does not take: nothing that a caller does wrong. */
+static int32_t count_refusal(int32_t status, const char *message)
+{
+    if (status == AMMPL_E_UNSUPPORTED || status == AMMPL_E_BACKEND)
+        atomic_fetch_add(&tally->refused, 1);
+    return real_fail(status, message);
+}
+
+void test_count_refusals(ammpl_context *ctx, bool on)
+{
+    if (ctx->host.fail != count_refusal)
+        real_fail = ctx->host.fail;
+    ctx->host.fail = on ? count_refusal : real_fail;
+}
+
+void test_count_compared(int64_t values)
+{
+    atomic_fetch_add(&tally->compared, (unsigned long long)values);
+}
+
+bool test_nothing_refused(void)
+{
+    printf("# %llu values compared, %llu refused\n", atomic_load(&tally->compared), atomic_load(&tally->refused));
+    return atomic_load(&tally->refused) == 0;
+}
+
+static bool open_tally(void)
+{
+    void *p = mmap(NULL, sizeof *tally, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    tally = p == MAP_FAILED ? NULL : p;
+    return tally != NULL;
+}
+
 const ammpl_device *test_device(ammpl_context *ctx)
 {
     if (!plugin)
         return &ctx->device[0];
     ck_ok(ammpli_backend_load(ctx, plugin));
+    test_count_refusals(ctx, true);
     return &ctx->device[1];
 }
 
@@ -192,11 +232,14 @@ static bool open_plugin(void)
     return true;
 }
 
-/* A run that launched nothing on the device has tested something else. */
+/* A run that launched nothing on the device has tested something else, and one in which the device refused something, less. */
 static bool device_was_used(void)
 {
-    if (!counted)
-        return true;
+    bool refused = plugin && !test_nothing_refused();
+    if (refused)
+        fprintf(stderr, "the device refused something\n");
+    if (!counted || refused)
+        return !refused;
     const cuda_emu_counts *c = counted();
     printf("# emulated: %llu kernels in %llu launches of %llu threads, %llu products, %llu copies, %llu accesses judged\n",
            (unsigned long long)c->kernels, (unsigned long long)c->launches, (unsigned long long)c->threads,
@@ -221,6 +264,7 @@ float *test_tensor(const ammpli_st *st, const char *name, int64_t *count)
 double test_difference(const float *a, const float *b, int64_t n, double floor)
 {
     double d = 0, r = 0;
+    test_count_compared(n);
     for (int64_t i = 0; i < n; i++) {
         d += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
         r += (double)b[i] * b[i];
@@ -244,6 +288,8 @@ int test_main(Suite *suite)
         printf("1..0 # SKIP\n");
         return EXIT_SUCCESS;
     }
+    if (!open_tally())
+        return EXIT_FAILURE;
     if (!open_plugin())
         return EXIT_SUCCESS;
     make_temp();

@@ -25,6 +25,12 @@ ammpl_context *test_context(void);
 /* The device that the program tests: the first of the plug-in whose file $AMMPL_TEST_BACKEND names (an emulated one orders its
  * work by $AMMPL_TEST_SEED, and judges no accesses where $AMMPL_TEST_UNJUDGED is set), else the CPU. */
 const ammpl_device *test_device(ammpl_context *ctx);
+/* On a device: from now on every op that the context's backend cannot do, and every launch and product that the device does not take, is
+ * counted (test_device asks for it); off: where failures are made.  So are values that are held against others (test_difference adds
+ * what it compares).  Prints both; false where something was refused: a program on a device then fails. */
+void test_count_refusals(ammpl_context *ctx, bool on);
+void test_count_compared(int64_t values);
+bool test_nothing_refused(void);
 /* A whole tensor of an open file as float32 (malloc, the test's own to free); fails the test when absent. */
 float *test_tensor(const ammpli_st *st, const char *name, int64_t *count);
 /* |a - b| / max(|b|, floor) over n values, in double. */

@@ -659,8 +659,9 @@ AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_session_create(const ammpl_model *m
 AMMPL_API void ammpl_session_destroy(ammpl_session *s);
 /* Bytes that this session, while new, holds at most during call AMMPL_PLAN_* of n images under the prompt: itself, a step's memory
  * and what it remembers of the prompt; not the model, the prompt or a trainer's pictures.  Found by going through the call without
- * computing.  AMMPL with drawn masks may take less, where pictures turn out alike.  A call that is repeated takes no more from the
- * allocator.  Errors: MEMORY (beyond memory_limit), RANGE (no such call), STATE (the method has nothing to learn, or needs pixels).
+ * computing.  AMMPL with drawn masks may take less, where pictures turn out alike; on a device all is counted that its queue may
+ * come to take, graphs that only repeated calls make among it.  A call that is repeated takes no more from the allocator.
+ * Errors: MEMORY (beyond memory_limit), RANGE (no such call), STATE (the method has nothing to learn, or needs pixels).
  * [S] on s.  Since 0.2.0. */
 AMMPL_API ammpl_status ammpl_session_plan(ammpl_session *s, const ammpl_prompt *p, size_t n, int32_t call, uint64_t *bytes);
 /* Plain CLIP features [CLIP], of length 1: texts as they are (no template), out [n, E].  Errors: RANGE (a text longer

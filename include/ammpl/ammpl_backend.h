@@ -36,7 +36,8 @@ typedef struct ammpl_host {
     int32_t (*threads)(void *user);
     /* fn(arg, i, worker) for i in 0..n-1 on the pool; worker in 0..threads-1 */
     void (*parallel)(void *user, int64_t n, void (*fn)(void *arg, int64_t i, int worker), void *arg);
-    /* Bytes of a device's own memory taken, or given back (below 0): they count like those of alloc. */
+    /* Bytes of a device's own memory taken, or of the host's that did not come from alloc, or given back (below 0): they count like
+     * those of alloc. */
     void (*count)(void *user, int64_t bytes);
 } ammpl_host;
 
@@ -196,6 +197,11 @@ typedef struct ammpl_backend {
     /* precision: AMMPL_PRECISION_*; AMMPL_E_UNSUPPORTED where the backend has no such.  Weights go with streams of their own. */
     int32_t (*stream_create)(const ammpl_host *host, int32_t device, int32_t precision, ammpl_stream **out);
     void (*stream_destroy)(ammpl_stream *s); /* waits for what is queued; NULL accepted */
+    /* Bytes that the stream takes at most beside what alloc is asked for, of the device and of the host: what it has, what it may still take
+     * whatever it is asked for, and the scratch of ops that were asked since rehearse was set to 1.  From then on until it is 0 again,
+     * linear_*, attention_*, layernorm_weight_backward and mask_mix_backward compute nothing and follow no pointer but a weight;
+     * no other op is asked for.  NULL: nothing. */
+    uint64_t (*stream_bytes)(ammpl_stream *s, int32_t rehearse);
 } ammpl_backend;
 
 /* What a plug-in exports under this name.  Gives its table, or a status with a sentence through host->fail.  The host

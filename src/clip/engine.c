@@ -14,6 +14,13 @@ ammpl_status ammpli_engine_open(ammpli_engine *e, const ammpl_model *m)
     return m->device->backend->stream_create(&m->ctx->host, m->device->index, m->precision, &e->stream);
 }
 
+ammpl_status ammpli_settle(const ammpl_ops *ops, ammpl_stream *s, ammpl_status status)
+{
+    if (status < 0)
+        (void)ops->sync(s); /* the first sentence stays */
+    return status;
+}
+
 static void free_block(ammpli_engine *e, const ammpli_arena *a, void *base)
 {
     if (a == &e->host)
@@ -44,12 +51,21 @@ void ammpli_engine_close(ammpli_engine *e)
     memset(e, 0, sizeof *e);
 }
 
+size_t ammpli_stream_bytes(const ammpli_engine *e, bool rehearse)
+{
+    const ammpl_backend *b = e->model->device->backend;
+    return b->stream_bytes ? (size_t)b->stream_bytes(e->stream, rehearse) : 0;
+}
+
+/* Of a call without a plan: an op's scratch is no more than what it reads and writes. */
 static bool over_limit(const ammpli_engine *e, size_t more)
 {
-    size_t total = more;
+    if (e->limit == 0)
+        return false;
+    size_t total = more, own = ammpli_stream_bytes(e, false);
     for (size_t i = 0; i < e->arena.count; i++)
         total += e->arena.block[i].size;
-    return e->limit > 0 && total > e->limit;
+    return total + (own > 0 ? total + own : 0) > e->limit;
 }
 
 static ammpl_status add_block(ammpli_engine *e, ammpli_arena *a, size_t size)
@@ -57,9 +73,6 @@ static ammpl_status add_block(ammpli_engine *e, ammpli_arena *a, size_t size)
     if (!ammpli_grow(e->ctx, (void **)&a->block, &a->cap, a->count + 1, sizeof *a->block))
         return AMMPL_E_MEMORY;
     void *base;
-    if (a == &e->arena && over_limit(e, size))
-        return ammpli_fail(AMMPL_E_MEMORY, "memory_limit = %zu: this call needs more; give it fewer images at once, or raise the limit",
-                           e->limit);
     if (a == &e->host) {
         base = ammpli_alloc(e->ctx, size, 1);
         if (!base)
@@ -81,7 +94,11 @@ static ammpl_status take(ammpli_engine *e, ammpli_arena *a, size_t bytes, size_t
     if (a->count == 0 || a->block[a->count - 1].size - a->used < bytes) {
         /* Doubling, so that the last block soon holds a whole chunk: a release across blocks gives back the last one only. */
         size_t size = a->count ? 2 * a->block[a->count - 1].size : first;
-        TRY(add_block(e, a, bytes > size || (a == &e->arena && over_limit(e, size)) ? bytes : size));
+        size = bytes > size || (a == &e->arena && over_limit(e, size)) ? bytes : size;
+        if (a == &e->arena && over_limit(e, size))
+            return ammpli_fail(AMMPL_E_MEMORY, "memory_limit = %zu: this call needs more; give it fewer images at once, or raise the limit",
+                               e->limit);
+        TRY(add_block(e, a, size));
     }
     *out = a->block[a->count - 1].base + a->used;
     a->used += bytes;

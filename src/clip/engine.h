@@ -26,7 +26,7 @@ typedef struct ammpli_engine {
     const ammpl_ops *ops;
     ammpl_stream *stream;
     ammpli_arena arena, host;
-    size_t limit;     /* bytes that the arena may have; 0: no limit */
+    size_t limit;     /* bytes of all that a session takes; 0: no limit */
     bool rehearsing;  /* ops do nothing (rehearsal.c): what is asked of the arenas is counted */
     uint32_t without; /* tests only: exact shortcuts to leave out */
 } ammpli_engine;
@@ -39,12 +39,17 @@ enum {
     AMMPLI_WITHOUT_LINEAR = 32, /* 7: masked pictures are made of patches that are embedded already */
 };
 
+/* The status of a call, when what it had queued until it failed is done, too: what its caller asks of another stream then comes later. */
+ammpl_status ammpli_settle(const ammpl_ops *ops, ammpl_stream *s, ammpl_status status);
+
 /* Queues an op on the engine `e` in sight, and passes its failure on. */
 #define RUN(op, ...) TRY(e->ops->op(e->stream, __VA_ARGS__))
 
 ammpl_status ammpli_engine_open(ammpli_engine *e, const ammpl_model *m); /* does not hold the model */
 void ammpli_engine_close(ammpli_engine *e);
 void ammpli_engine_close_arenas(ammpli_engine *e); /* the memory alone */
+/* Bytes of the stream's own (ammpl_backend.h: stream_bytes; 0 of one that takes none). */
+size_t ammpli_stream_bytes(const ammpli_engine *e, bool rehearse);
 
 /* Memory until the arena is reset (or released to a mark taken before). Not cleared. */
 ammpl_status ammpli_take(ammpli_engine *e, size_t bytes, void **out);
@@ -66,9 +71,10 @@ ammpl_status ammpli_arena_reserve(ammpli_engine *e, size_t bytes, size_t host_by
  * is not there (nobody but ops looks at it), and what is downloaded is zero. */
 typedef struct ammpli_rehearsal {
     ammpli_engine engine;
-    size_t kept; /* bytes that were allocated outside the arena */
+    const ammpli_engine *on; /* whose stream is asked what ops would take for themselves */
+    size_t kept;             /* bytes that were allocated outside the arena */
 } ammpli_rehearsal;
-ammpl_status ammpli_rehearsal_open(ammpli_rehearsal *r, const ammpl_model *m);
+ammpl_status ammpli_rehearsal_open(ammpli_rehearsal *r, const ammpli_engine *on);
 void ammpli_rehearsal_close(ammpli_rehearsal *r);
 
 #endif

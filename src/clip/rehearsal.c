@@ -15,6 +15,11 @@ static ammpli_rehearsal *rehearsal_of(ammpl_stream *s)
     return (ammpli_rehearsal *)(void *)s;
 }
 
+static bool asks(const ammpli_engine *on)
+{
+    return on->model->device->backend->stream_bytes != NULL;
+}
+
 static int32_t rehearse_alloc(ammpl_stream *s, size_t bytes, void **out)
 {
     rehearsal_of(s)->kept += ammpli_block_bytes(bytes);
@@ -41,23 +46,34 @@ typedef int64_t num;
     {                                                            \
         return AMMPL_OK;                                         \
     }
+/* Where the stream takes memory for such an op, it finds out how much. */
+#define UNPACK(...) __VA_ARGS__
+#define NOTHING_BUT_SCRATCH(op, names, ...)                                                        \
+    static int32_t rehearse_##op(ammpl_stream *s, __VA_ARGS__)                                  \
+    {                                                                                              \
+        const ammpli_engine *on = rehearsal_of(s)->on;                                             \
+        return asks(on) ? on->ops->op(on->stream, UNPACK names) : AMMPL_OK;                        \
+    }
 NOTHING(upload, void *dst, const void *src, size_t bytes)
 NOTHING(copy, void *dst, const void *src, size_t bytes)
 NOTHING(zero, void *dst, size_t bytes)
 NOTHING(weight_create, const void *src, int32_t dtype, int32_t flags, num N, num K, ammpl_weight **w)
-NOTHING(linear_forward, out y, out pre, in x, const ammpl_weight *w, in bias, in residual, int32_t act, num T)
-NOTHING(linear_backward, out dx, in dy, const ammpl_weight *w, in pre, int32_t act, num T)
+NOTHING_BUT_SCRATCH(linear_forward, (y, pre, x, w, bias, residual, act, T), out y, out pre, in x, const ammpl_weight *w, in
+                    bias, in residual, int32_t act, num T)
+NOTHING_BUT_SCRATCH(linear_backward, (dx, dy, w, pre, act, T), out dx, in dy, const ammpl_weight *w, in pre, int32_t act, num T)
 NOTHING(gemm, num batch, num M, num N, num K, float alpha, in A, int32_t trans_a, num stride_a, in B, int32_t trans_b, num stride_b,
         float beta, out C, num stride_c)
 NOTHING(layernorm_forward, out y, in x, in gamma, in beta, num T, num D, float eps)
 NOTHING(layernorm_backward, out dx, in dy, in x, in gamma, in residual, num T, num D, float eps)
-NOTHING(layernorm_weight_backward, out dgamma, out dbeta, in dy, in x, num T, num D, float eps)
+NOTHING_BUT_SCRATCH(layernorm_weight_backward, (dgamma, dbeta, dy, x, T, D, eps), out dgamma, out dbeta, in dy, in x, num T, num
+                    D, float eps)
 NOTHING(softmax_forward, out y, in x, float scale, num n, num D)
 NOTHING(softmax_backward, out dx, in dy, in y, float scale, num n, num D)
-NOTHING(attention_forward, out y, in qkv, ints start, num B, num max_len, num T, num D, num H, int32_t causal, in prefix, ints group,
-        num P)
-NOTHING(attention_backward, out dqkv, in dout, in y, in qkv, ints start, num B, num max_len, num T, num D, num H, int32_t causal,
-        out dprefix, in prefix, ints group, num P)
+NOTHING_BUT_SCRATCH(attention_forward, (y, qkv, start, B, max_len, T, D, H, causal, prefix, group, P), out y, in qkv, ints
+                    start, num B, num max_len, num T, num D, num H, int32_t causal, in prefix, ints group, num P)
+NOTHING_BUT_SCRATCH(attention_backward, (dqkv, dout, y, qkv, start, B, max_len, T, D, H, causal, dprefix, prefix, group, P), out
+                    dqkv, in dout, in y, in qkv, ints start, num B, num max_len, num T, num D, num H, int32_t causal, out
+                    dprefix, in prefix, ints group, num P)
 NOTHING(act_forward, out y, in x, num n, int32_t act)
 NOTHING(act_backward, out dx, in dy, in x, num n, int32_t act)
 NOTHING(rows_copy, out dst, ints di, in src, ints si, num n, num D)
@@ -76,8 +92,8 @@ NOTHING(patches_backward, out dpixels, in dpatches, num B, num g, num q)
 NOTHING(mask_draw, out m, in prob, ints pi, const uint32_t *hash, const uint32_t *id, uint64_t seed, uint32_t purpose, uint32_t step,
         int32_t mode, num n, num P)
 NOTHING(mask_mix_forward, out token, in m, ints mi, in image, ints ii, in pad, ints ki, num n, num P, num D)
-NOTHING(mask_mix_backward, out dm, out dpad, in dtoken, in m, ints mi, in image, ints ii, in pad, ints ki, float blend, num n, num P,
-        num D)
+NOTHING_BUT_SCRATCH(mask_mix_backward, (dm, dpad, dtoken, m, mi, image, ii, pad, ki, blend, n, P, D), out dm, out dpad, in
+                    dtoken, in m, ints mi, in image, ints ii, in pad, ints ki, float blend, num n, num P, num D)
 NOTHING(sgd, out p, out momentum, in g, float lr, float mu, float decay, num n)
 NOTHING(adamw, out p, out m, out v, in g, float lr, float beta1, float beta2, float eps, float decay, num step, num n)
 NOTHING(finite_check, int32_t *flag, in x, num n)
@@ -113,9 +129,9 @@ static void rehearse_weight_destroy(ammpl_stream *s, ammpl_weight *w)
 _Static_assert(OPS(ONE) == AMMPL_OPS_COUNT, "an op is missing from the rehearsal");
 static const ammpl_ops rehearsal_ops = {.struct_size = sizeof(ammpl_ops), OPS(SLOT)};
 
-ammpl_status ammpli_rehearsal_open(ammpli_rehearsal *r, const ammpl_model *m)
+ammpl_status ammpli_rehearsal_open(ammpli_rehearsal *r, const ammpli_engine *on)
 {
-    *r = (ammpli_rehearsal){.engine = {.ctx = m->ctx, .model = m, .ops = &rehearsal_ops, .rehearsing = true}};
+    *r = (ammpli_rehearsal){.engine = {.ctx = on->ctx, .model = on->model, .ops = &rehearsal_ops, .rehearsing = true}, .on = on};
     ammpli_engine *e = &r->engine;
     e->stream = (ammpl_stream *)(void *)r;
     if (!ammpli_grow(e->ctx, (void **)&e->arena.block, &e->arena.cap, 1, sizeof *e->arena.block))

@@ -59,7 +59,8 @@ static ammpl_status rehearse(const ammpl_session *s, const ammpl_prompt *p, int3
                              ammpli_session_plan *plan)
 {
     ammpli_rehearsal r;
-    TRY(ammpli_rehearsal_open(&r, s->model));
+    TRY(ammpli_rehearsal_open(&r, &s->engine));
+    (void)ammpli_stream_bytes(&s->engine, true);
     ammpl_session as = {.model = s->model, .budget = budget, .engine = r.engine};
     as.engine.without = s->engine.without;
     as.engine.stream = (ammpl_stream *)(void *)&r;
@@ -76,6 +77,8 @@ static ammpl_status rehearse(const ammpl_session *s, const ammpl_prompt *p, int3
     plan->arena = as.engine.arena.most > plan->arena ? as.engine.arena.most : plan->arena;
     plan->host = as.engine.host.most > plan->host ? as.engine.host.most : plan->host;
     plan->kept = r.kept > plan->kept ? r.kept : plan->kept;
+    size_t own = ammpli_stream_bytes(&s->engine, false);
+    plan->own = own > plan->own ? own : plan->own;
     r.engine = as.engine;
     ammpli_rehearsal_close(&r);
     return status;
@@ -91,7 +94,7 @@ ammpl_status ammpli_session_footprint(const ammpl_session *s, const ammpl_prompt
     TRY(rehearse(s, p, call, n, 0, budget, plan));
     if (call != AMMPL_PLAN_PREDICT)
         TRY(rehearse(s, p, call, n, (int32_t)p->classes - 1, budget, plan));
-    plan->total = (int64_t)(fixed_bytes(s->model) + ammpli_block_bytes(plan->arena) + ammpli_block_bytes(plan->host) + plan->kept);
+    plan->total = (int64_t)(fixed_bytes(s->model) + ammpli_block_bytes(plan->arena) + ammpli_block_bytes(plan->host) + plan->kept + plan->own);
     return AMMPL_OK;
 }
 
@@ -159,7 +162,11 @@ ammpl_status ammpli_session_budget(ammpl_session *s)
     uint64_t now, all;
     TRY(m->device->backend->memory(&m->ctx->host, m->device->index, &now, &all));
     s->most = (int64_t)((on_cpu(m) ? now : all) / SHARE);
-    s->budget = s->memory_limit > 0 ? s->memory_limit / 3 : s->most;
+    s->budget = s->most;
+    if (s->memory_limit > 0) { /* blocks that double are three times what is needed, and a device's ops may take as much again */
+        int64_t own = (int64_t)ammpli_stream_bytes(&s->engine, false), left = s->memory_limit - own;
+        s->budget = left <= 0 ? 1 : left / (own > 0 ? 6 : 3);
+    }
     return AMMPL_OK;
 }
 

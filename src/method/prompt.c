@@ -286,8 +286,10 @@ ammpl_status ammpli_prompt_gradient_write(ammpl_prompt *p, size_t i, const float
 
 ammpl_status ammpli_prompt_zero_gradients(ammpl_prompt *p)
 {
-    for (size_t i = 0; i < p->tensors; i++)
-        TRY(p->ops->zero(p->stream, p->tensor[i].grad, (size_t)p->tensor[i].count * sizeof(float)));
+    ammpl_status status = AMMPL_OK;
+    for (size_t i = 0; i < p->tensors && status >= 0; i++)
+        status = p->ops->zero(p->stream, p->tensor[i].grad, (size_t)p->tensor[i].count * sizeof(float));
+    TRY(ammpli_settle(p->ops, p->stream, status));
     return p->ops->sync(p->stream);
 }
 

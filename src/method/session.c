@@ -146,6 +146,11 @@ static ammpl_status encode_plain(ammpl_session *s, const float *pixels, int64_t 
     return e->ops->download(e->stream, out, x, (size_t)(n * s->model->embed) * sizeof *out);
 }
 
+static ammpl_status settle(ammpl_session *s, ammpl_status status)
+{
+    return ammpli_settle(s->engine.ops, s->engine.stream, status);
+}
+
 ammpl_status ammpli_session_encode_images(ammpl_session *s, const ammpl_prompt *p, const float *pixels, size_t n, float *out)
 {
     if (!s->model->has_image)
@@ -155,12 +160,12 @@ ammpl_status ammpli_session_encode_images(ammpl_session *s, const ammpl_prompt *
     if (p->method->conditioning(p) & 2)
         return ammpli_fail(AMMPL_E_STATE, "under this %s prompt an image looks different to every class; use ammpl_session_predict",
                            p->method->name);
-    return p->method->encode_images(s, p, pixels, (int64_t)n, out);
+    return settle(s, p->method->encode_images(s, p, pixels, (int64_t)n, out));
 }
 
 ammpl_status ammpli_session_encode_classes(ammpl_session *s, const ammpl_prompt *p, float *out)
 {
-    return p->method->encode_classes(s, p, out);
+    return settle(s, p->method->encode_classes(s, p, out));
 }
 
 /* AMMPL_E_NUMERIC unless all n are finite. */
@@ -175,7 +180,7 @@ static ammpl_status check_finite(const float *x, size_t n)
 ammpl_status ammpli_session_predict(ammpl_session *s, const ammpl_prompt *p, const float *pixels, size_t n, float *logits)
 {
     TRY(ammpli_session_prepare(s, p, AMMPL_PLAN_PREDICT, (int64_t)n));
-    TRY(p->method->predict(s, p, pixels, (int64_t)n, logits));
+    TRY(settle(s, p->method->predict(s, p, pixels, (int64_t)n, logits)));
     return check_finite(logits, n * p->classes);
 }
 
@@ -193,7 +198,7 @@ ammpl_status ammpli_session_aux_rows(ammpl_session *s, const ammpl_prompt *p, co
 {
     *rows = 0;
     TRY(check_labels(p, label, n));
-    return p->method->aux_rows ? p->method->aux_rows(s, p, pixels, label, (int64_t)n, rows) : AMMPL_OK;
+    return p->method->aux_rows ? settle(s, p->method->aux_rows(s, p, pixels, label, (int64_t)n, rows)) : AMMPL_OK;
 }
 
 ammpl_status ammpli_session_check_step(const ammpl_prompt *p, bool features)
@@ -211,5 +216,5 @@ ammpl_status ammpli_session_accumulate(ammpl_session *s, ammpl_prompt *p, const 
     TRY(ammpli_session_check_step(p, batch->features != NULL));
     TRY(check_labels(p, batch->label, batch->n));
     TRY(ammpli_session_prepare(s, p, batch->features ? AMMPL_PLAN_ACCUMULATE_FEATURES : AMMPL_PLAN_ACCUMULATE, (int64_t)batch->n));
-    return p->method->accumulate(s, p, batch, loss, logits);
+    return settle(s, p->method->accumulate(s, p, batch, loss, logits));
 }

@@ -27,6 +27,7 @@ typedef struct ammpli_session_plan {
     int64_t n;                   /* images */
     int64_t budget;              /* of a stage */
     size_t arena, host, kept;    /* bytes of both arenas, and of what is remembered of the prompt */
+    size_t own;                  /* of the stream's */
     int64_t total;               /* bytes, with the session's own */
 } ammpli_session_plan;
 enum { AMMPLI_PLANS = 4 /* remembered: a run has whole batches, a last one, and predictions between them */ };

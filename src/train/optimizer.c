@@ -98,13 +98,11 @@ static ammpl_status check_gradients(const ammpl_optimizer *o)
     return AMMPL_OK;
 }
 
-ammpl_status ammpli_optimizer_step(ammpl_optimizer *o)
+static ammpl_status update(ammpl_optimizer *o)
 {
     ammpl_prompt *p = o->prompt;
-    if (o->layout != p->layout)
-        return ammpli_fail(AMMPL_E_STATE, "the prompt was given other classes since this optimizer was made, and some of its tensors "
-                                          "another shape; make a new optimizer");
     TRY(check_gradients(o));
+    p->revision++; /* where it fails from here on, some tensors may be new */
     float decay = (float)ammpli_config_float(o->config, AMMPL_OPT_WEIGHT_DECAY);
     for (size_t i = 0; i < p->tensors; i++) {
         const ammpli_tensor *t = &p->tensor[i];
@@ -120,7 +118,16 @@ ammpl_status ammpli_optimizer_step(ammpl_optimizer *o)
             TRY(p->ops->sgd(p->stream, t->value, o->moment[0][i], t->grad, lr,
                             (float)ammpli_config_float(o->config, AMMPL_OPT_MOMENTUM), decay, t->count));
     }
+    return AMMPL_OK;
+}
+
+ammpl_status ammpli_optimizer_step(ammpl_optimizer *o)
+{
+    const ammpl_prompt *p = o->prompt;
+    if (o->layout != p->layout)
+        return ammpli_fail(AMMPL_E_STATE, "the prompt was given other classes since this optimizer was made, and some of its tensors "
+                                          "another shape; make a new optimizer");
+    TRY(ammpli_settle(p->ops, p->stream, update(o)));
     o->step++;
-    p->revision++;
     return p->ops->sync(p->stream);
 }

@@ -13,6 +13,9 @@ typedef struct cuda_emu_counts {
     uint64_t kernels, launches, threads, products, copies, accesses; /* kernels: different ones */
     uint64_t graphs, alone; /* launched; kernels, products and copies outside of them */
     uint64_t pinned; /* bytes of the host now */
+    uint64_t device, most; /* bytes of the device now; of it and pinned at most, since it was last configured */
+    uint64_t queued; /* operations that did not run yet */
+    uint64_t failures; /* calls that failed because it was asked for */
     uint64_t downloads, waits, allocations; /* copies to the host; times the host waited; blocks asked for or given back */
     uint64_t names[256];                                             /* hashes of theirs */
 } cuda_emu_counts;

@@ -53,6 +53,7 @@ struct call {
         if (until_failure == 0) {
             error = static_cast<cudaError_t>(failure);
             last_error = error;
+            counts->failures++;
             if (!failure_stays)
                 until_failure = -1;
         } else {
@@ -93,8 +94,15 @@ bool failure_due(void) /* for cublas.cc, whose statuses are others */
     }
     if (!failure_stays)
         until_failure = -1;
-    last_error = static_cast<cudaError_t>(failure);
-    return true;
+    counts->failures++;
+    return true; /* the last error is that of cuBLAS's own runtime */
+}
+
+static void note_memory(bool anew)
+{
+    counts->device = bytes_total() - bytes_free();
+    uint64_t now = counts->device + counts->pinned;
+    counts->most = anew || now > counts->most ? now : counts->most;
 }
 
 void lock(void)
@@ -133,6 +141,8 @@ void cuda_emu_configure(uint64_t new_seed, size_t memory, int new_devices)
     set_seed(new_seed);
     set_total(memory);
     devices = new_devices;
+    counts->queued = 0; /* what a killed process left is none of this one's */
+    note_memory(true);
 }
 
 void cuda_emu_judge(int judge)
@@ -229,13 +239,16 @@ static const struct {
               {cudaErrorInitializationError, "cudaErrorInitializationError", "initialization error"},
               {cudaErrorInvalidConfiguration, "cudaErrorInvalidConfiguration", "invalid configuration argument"},
               {cudaErrorInsufficientDriver, "cudaErrorInsufficientDriver", "CUDA driver version is insufficient for CUDA runtime version"},
+              {cudaErrorDevicesUnavailable, "cudaErrorDevicesUnavailable", "CUDA-capable device(s) is/are busy or unavailable"},
               {cudaErrorNoDevice, "cudaErrorNoDevice", "no CUDA-capable device is detected"},
               {cudaErrorInvalidDevice, "cudaErrorInvalidDevice", "invalid device ordinal"},
               {cudaErrorECCUncorrectable, "cudaErrorECCUncorrectable", "uncorrectable ECC error encountered"},
               {cudaErrorInvalidResourceHandle, "cudaErrorInvalidResourceHandle", "invalid resource handle"},
               {cudaErrorNotReady, "cudaErrorNotReady", "device not ready"},
               {cudaErrorIllegalAddress, "cudaErrorIllegalAddress", "an illegal memory access was encountered"},
-              {cudaErrorLaunchFailure, "cudaErrorLaunchFailure", "unspecified launch failure"}};
+              {cudaErrorLaunchFailure, "cudaErrorLaunchFailure", "unspecified launch failure"},
+              {cudaErrorSystemNotReady, "cudaErrorSystemNotReady", "system not yet initialized"},
+              {cudaErrorUnknown, "cudaErrorUnknown", "unknown error"}};
 
 const char *cudaGetErrorName(cudaError_t e)
 {
@@ -392,6 +405,7 @@ cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned)
     BEGIN();
     counts->allocations++;
     *p = allocate_pinned(bytes);
+    note_memory(false);
     return *p ? cudaSuccess : c.fails(cudaErrorMemoryAllocation);
 }
 
@@ -406,6 +420,8 @@ cudaError_t cudaFreeHost(void *p)
 cudaError_t cudaMemPoolCreate(cudaMemPool_t *pool, const cudaMemPoolProps *props)
 {
     BEGIN();
+    if (props->location.id < 0 || props->location.id >= devices)
+        return c.fails(cudaErrorInvalidDevice);
     *pool = new emu_pool{props->location.id};
     return cudaSuccess;
 }
@@ -436,6 +452,7 @@ cudaError_t cudaMallocFromPoolAsync(void **p, size_t bytes, cudaMemPool_t, cudaS
         drain_all(); /* what is about to be freed may do */
         *p = allocate(bytes, born);
     }
+    note_memory(false);
     return *p ? cudaSuccess : c.fails(cudaErrorMemoryAllocation);
 }
 

@@ -102,6 +102,7 @@ operation *enqueue(emu_stream *s, const char *name, std::function<void()> run)
     s->clock[s->number] = o->place;
     o->before = s->clock;
     s->queue.push_back(o);
+    counts->queued++;
     return o;
 }
 
@@ -142,6 +143,7 @@ static void run_front(emu_stream *s)
         o->records->seconds = std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
     }
     s->queue.pop_front();
+    counts->queued--;
     delete o;
 }
 

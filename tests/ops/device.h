@@ -7,6 +7,7 @@
 
 enum { SEEDS = 3 };
 static const size_t GIB = 1 << 30;
+extern const char *plugin;
 extern cuda_emu_configure_fn configure; /* these are NULL on a real device */
 extern cuda_emu_fail_fn fail_at;
 extern cuda_emu_counted_fn counted;
@@ -21,9 +22,9 @@ typedef struct device {
 device open_device(void);
 void close_device(device *d); /* nothing is left over */
 
-/* device_steps.c */
+/* device_steps.c, device_precision.c, device_failures.c */
 void add_steps(TCase *to);
-/* device_precision.c */
 void add_precisions(TCase *to);
+void add_failures(Suite *suite);
 
 #endif

@@ -17,7 +17,7 @@ static const op_case cases[] = {TEST_OPS(OP_CASE)};
 enum { CASES = sizeof cases / sizeof *cases };
 static_assert(CASES == AMMPL_OPS_COUNT, "an op without a case");
 
-static const char *plugin = TEST_PLUGIN;
+const char *plugin = TEST_PLUGIN;
 static char **wanted; /* cases, ended by NULL; NULL: all */
 cuda_emu_configure_fn configure;
 cuda_emu_fail_fn fail_at;
@@ -46,6 +46,7 @@ static run on_device(const op_case *c, uint64_t seed)
     if (configure)
         configure(seed, GIB, 1);
     device d = open_device();
+    test_count_refusals(d.ctx, true);
     run r;
     run_begin(&r, c->name, d.backend->ops, d.stream);
     r.by_shape = true;
@@ -97,6 +98,7 @@ START_TEST(op)
     }
     ck_assert_msg(sqrt(difference) <= 1e-5 * sqrt(square), "%s: differs from the CPU by %.2g", c->name, sqrt(difference / square));
     compared += (int64_t)first.length / 4;
+    test_count_compared(compared);
     printf("# %s: %lld values compared, %.2g off the CPU", c->name, (long long)compared, square > 0 ? sqrt(difference / square) : 0.0);
     if (counted)
         printf("; %llu launches, %llu million accesses judged", (unsigned long long)(counted()->launches - before.launches),
@@ -104,162 +106,6 @@ START_TEST(op)
     printf("\n");
     run_free(&first);
     run_free(&reference);
-}
-END_TEST
-
-/* ---- failures ---- */
-
-enum { ROWS = 5, WIDTH = 6 };
-
-/* A little of everything: y is what comes of it. */
-static ammpl_status little_of_everything(device *d, float *y)
-{
-    const ammpl_ops *ops = d->backend->ops;
-    ammpl_stream *s = NULL;
-    ammpl_weight *w = NULL;
-    void *x = NULL, *start = NULL, *other = NULL;
-    float in[3 * ROWS * WIDTH], weight[WIDTH * WIDTH];
-    int32_t bounds[3] = {0, 2, ROWS};
-    for (int i = 0; i < 3 * ROWS * WIDTH; i++)
-        in[i] = (float)(i % 7) - 3;
-    for (int i = 0; i < WIDTH * WIDTH; i++)
-        weight[i] = (float)(i % 5) - 2;
-    ammpl_status status = d->backend->stream_create(&d->ctx->host, 0, AMMPL_PRECISION_F32, &s);
-    if (status < 0)
-        return status;
-    TRY_GOTO(done, ops->weight_create(s, weight, AMMPL_DTYPE_F32, 0, WIDTH, WIDTH, &w));
-    TRY_GOTO(done, ops->alloc(s, sizeof in, &x));
-    TRY_GOTO(done, ops->alloc(s, sizeof in, &other));
-    TRY_GOTO(done, ops->alloc(s, sizeof bounds, &start));
-    TRY_GOTO(done, ops->upload(s, x, in, sizeof in));
-    TRY_GOTO(done, ops->upload(s, start, bounds, sizeof bounds));
-    TRY_GOTO(done, ops->zero(s, other, sizeof in));
-    TRY_GOTO(done, ops->attention_forward(s, other, x, start, 2, 3, ROWS, WIDTH, 2, 1, NULL, NULL, 0));
-    TRY_GOTO(done, ops->linear_forward(s, x, NULL, other, w, NULL, x, AMMPL_ACT_GELU, ROWS));
-    TRY_GOTO(done, ops->copy(s, other, x, ROWS * WIDTH * sizeof *y));
-    TRY_GOTO(done, ops->sync(s));
-    status = ops->download(s, y, other, ROWS * WIDTH * sizeof *y);
-done:
-    ops->release(s, x);
-    ops->release(s, other);
-    ops->release(s, start);
-    ops->weight_destroy(s, w);
-    d->backend->stream_destroy(s);
-    return status;
-}
-
-/* Each call of CUDA in turn fails: a status of the right kind, its name in the sentence, nothing leaked, and the next try
- * gives the right numbers. */
-static const struct {
-    int error;
-    ammpl_status status;
-    const char *word;
-} errors[] = {{2, AMMPL_E_DEVICE_MEMORY, "memory_limit"}, {700, AMMPL_E_DEVICE_LOST, "lost"}, {214, AMMPL_E_DEVICE_LOST, "ECC"},
-             {1, AMMPL_E_BACKEND, "nvalid"}};
-
-START_TEST(calls_fail)
-{
-    float want[ROWS * WIDTH], got[ROWS * WIDTH];
-    device d = open_device();
-    ck_ok(little_of_everything(&d, want));
-    unsigned long long before = atomic_load(&d.ctx->memory_now);
-    int failed = 0, calls = 0;
-    for (int k = 0; k < 400; k++) {
-        ammpli_clear_error();
-        fail_at(k, errors[_i].error, 0);
-        ammpl_status status = little_of_everything(&d, got);
-        fail_at(-1, 0, 0);
-        ck_assert_uint_eq(atomic_load(&d.ctx->memory_now), before);
-        if (status == AMMPL_OK) { /* a call whose failure changes nothing, or none at all */
-            ck_assert_int_eq(memcmp(got, want, sizeof got), 0);
-        } else {
-            const char *text = ammpli_error_text();
-            bool blas = strncmp(text, "cublas", 6) == 0;
-            ck_assert_msg(blas || strncmp(text, "cuda", 4) == 0 || strncmp(text, "launch of ", 10) == 0, "call %d: %s", k, text);
-            bool full = strstr(text, "CUBLAS_STATUS_ALLOC_FAILED") != NULL; /* all that cublasCreate says */
-            ck_assert_msg(full ? status == AMMPL_E_DEVICE_MEMORY : status == errors[_i].status && strstr(text, errors[_i].word),
-                          "call %d: status %d: %s", k, status, text);
-            failed++;
-        }
-        calls = k;
-        ammpli_clear_error();
-        ck_ok(little_of_everything(&d, got));
-        ck_assert_int_eq(memcmp(got, want, sizeof got), 0);
-    }
-    ck_assert_int_gt(failed, 20);
-    printf("# error %d: %d of %d calls made an op fail\n", errors[_i].error, failed, calls + 1);
-    close_device(&d);
-}
-END_TEST
-
-/* Attention of pictures, which is products, forward and backward: dqkv is what comes of it. */
-enum { PICTURES = 2, TOKENS = 33, HEAD = 4, DQKV = PICTURES * TOKENS * 3 * HEAD };
-
-static ammpl_status attention_of_pictures(device *d, ammpl_stream *s, float dqkv[DQKV])
-{
-    const ammpl_ops *ops = d->backend->ops;
-    void *qkv = NULL, *out = NULL, *gradient = NULL, *start = NULL;
-    float in[DQKV];
-    const int32_t bounds[PICTURES + 1] = {0, TOKENS, PICTURES * TOKENS};
-    const int64_t T = PICTURES * TOKENS;
-    ammpl_status status;
-    for (int i = 0; i < DQKV; i++)
-        in[i] = (float)(i * 5 % 11) / 4 - 1;
-    TRY_GOTO(done, ops->alloc(s, sizeof in, &qkv));
-    TRY_GOTO(done, ops->alloc(s, sizeof in, &gradient));
-    TRY_GOTO(done, ops->alloc(s, sizeof in / 3, &out));
-    TRY_GOTO(done, ops->alloc(s, sizeof bounds, &start));
-    TRY_GOTO(done, ops->upload(s, qkv, in, sizeof in));
-    TRY_GOTO(done, ops->upload(s, start, bounds, sizeof bounds));
-    TRY_GOTO(done, ops->attention_forward(s, out, qkv, start, PICTURES, TOKENS, T, HEAD, 1, 0, NULL, NULL, 0));
-    TRY_GOTO(done, ops->attention_backward(s, gradient, out, out, qkv, start, PICTURES, TOKENS, T, HEAD, 1, 0, NULL, NULL, NULL, 0));
-    status = ops->download(s, dqkv, gradient, sizeof in);
-done:
-    ops->release(s, qkv);
-    ops->release(s, gradient);
-    ops->release(s, out);
-    ops->release(s, start);
-    return status;
-}
-
-/* Each call in turn fails: the sentence names it, and the same stream gives the right numbers afterwards. */
-START_TEST(attention_fails)
-{
-    static const char *const names[] = {"cublasCreate", "cublasGemmBatchedEx_64", "cudaMallocFromPoolAsync", "launch of attention_pointers_kernel",
-                                        "launch of attention_softmax_kernel", "launch of attention_softmax_backward_kernel"};
-    enum { NAMES = sizeof names / sizeof *names, CALLS = 200 };
-    bool seen[NAMES] = {false};
-    float want[DQKV], got[DQKV];
-    device d = open_device();
-    int failed = 0, last = 0;
-    ck_ok(attention_of_pictures(&d, d.stream, want));
-    for (int k = 0; k < CALLS; k++) {
-        ammpl_stream *s;
-        ck_ok(d.backend->stream_create(&d.ctx->host, 0, AMMPL_PRECISION_F32, &s));
-        ammpli_clear_error();
-        fail_at(k, errors[_i].error, 0);
-        ammpl_status status = attention_of_pictures(&d, s, got);
-        fail_at(-1, 0, 0);
-        const char *text = ammpli_error_text();
-        if (status == AMMPL_OK)
-            ck_assert_msg(memcmp(got, want, sizeof got) == 0, "call %d fails unseen", k);
-        for (int i = 0; status < 0 && i < NAMES; i++)
-            seen[i] = seen[i] || strncmp(text, names[i], strlen(names[i])) == 0;
-        bool full = strstr(text, "CUBLAS_STATUS_ALLOC_FAILED") != NULL; /* all that cublasCreate says */
-        ck_assert_msg(status == AMMPL_OK || status == (full ? AMMPL_E_DEVICE_MEMORY : errors[_i].status), "call %d: status %d: %s", k, status, text);
-        failed += status < 0;
-        last = status < 0 ? k : last;
-        ammpli_clear_error();
-        ck_ok(attention_of_pictures(&d, s, got));
-        ck_assert_msg(memcmp(got, want, sizeof got) == 0, "other numbers after call %d failed", k);
-        d.backend->stream_destroy(s);
-    }
-    for (int i = 0; i < NAMES; i++) /* where memory is all that is missing, it is asked for again */
-        ck_assert_msg(seen[i] || (errors[_i].status == AMMPL_E_DEVICE_MEMORY && strcmp(names[i], "cudaMallocFromPoolAsync") == 0),
-                      "no sentence begins with %s", names[i]);
-    ck_assert_msg(last < CALLS - 1, "there are more calls than %d", CALLS);
-    printf("# error %d: %d of %d calls made attention fail\n", errors[_i].error, failed, last + 1);
-    close_device(&d);
 }
 END_TEST
 
@@ -286,17 +132,6 @@ START_TEST(out_of_device_memory)
     ck_assert(y == x);
     ops->release(d.stream, small);
     close_device(&d);
-}
-END_TEST
-
-START_TEST(no_device)
-{
-    static const char *const words[] = {"shows no GPU", "no NVIDIA driver"};
-    ammpl_context *ctx = test_context();
-    configure(0, GIB, -_i);
-    ck_status(ammpli_backend_load(ctx, plugin), AMMPL_E_BACKEND, words[_i]);
-    ck_assert_uint_eq(ctx->devices, 1);
-    ammpli_context_release(ctx);
 }
 END_TEST
 
@@ -471,12 +306,11 @@ int main(int argc, char **argv)
         add_precisions(all);
     if (is_wanted("long_uploads"))
         tcase_add_test(all, long_uploads);
-    if (configure && !wanted) {
-        tcase_add_loop_test(all, calls_fail, 0, sizeof errors / sizeof *errors);
-        tcase_add_loop_test(all, attention_fails, 0, sizeof errors / sizeof *errors);
-        tcase_add_loop_test(all, no_device, 0, 2);
-    }
+    if (!wanted)
+        add_failures(suite);
     suite_add_tcase(suite, all);
     int status = test_main(suite);
+    if (!test_nothing_refused())
+        status = EXIT_FAILURE;
     return configure && !wanted ? status | check_counts() : status;
 }

@@ -3,7 +3,7 @@
  *
  *     test_device      on the emulated device, without judging accesses; $AMMPL_TEST_BACKEND names another one
  */
-#include "nano.h"
+#include "learner.h"
 
 #include <dlfcn.h>
 #include <math.h>
@@ -12,81 +12,13 @@
 #include <string.h>
 
 #include "clip/tower.h"
-#include "cuda_emu/control.h"
 #include "io/derived_model.h"
 
-enum { STEPS = 12, BATCH = 3, TEXTS = 3 };
-static cuda_emu_configure_fn configure; /* NULL: a real device */
-static cuda_emu_refuse_captures_fn refuse_captures;
-static cuda_emu_counted_fn counted;
-static cuda_emu_fail_fn fail_at;
-
-/* One learner on nano-odd. */
-typedef struct learner {
-    ammpl_context *ctx;
-    ammpl_model *model;
-    ammpl_session *session;
-    ammpl_prompt *prompt;
-    ammpl_optimizer *optimizer;
-    ammpl_config *cfg;
-    size_t n; /* pictures */
-    float *pixels;
-    int32_t *label;
-    size_t chw;
-} learner;
-
-static void open_larger(learner *l, bool device, const char *precision, const char *method, const char *optimizer, size_t n)
-{
-    ammpl_method id;
-    memset(l, 0, sizeof *l);
-    l->ctx = test_context();
-    ck_ok(ammpl_config_create(l->ctx, &l->cfg));
-    ck_ok(ammpl_config_set_text(l->cfg, "precision", precision));
-    ck_ok(ammpl_config_set_text(l->cfg, "lr", "0.01"));
-    ck_ok(ammpl_config_set_text(l->cfg, "optimizer", optimizer));
-    ck_ok(ammpl_model_load_file(l->ctx, device ? test_device(l->ctx) : NULL, test_golden("nano-odd"), l->cfg, &l->model));
-    ck_ok(ammpl_session_create(l->model, l->cfg, &l->session));
-    ck_ok(ammpl_method_find(method, &id));
-    ck_ok(ammpl_prompt_create(l->model, id, nano_names, NANO_CLASSES, l->cfg, &l->prompt));
-    ck_ok(ammpl_optimizer_create(l->prompt, l->cfg, &l->optimizer));
-    int64_t R = l->model->preprocess.size;
-    l->chw = (size_t)(3 * R * R);
-    l->n = n;
-    l->pixels = malloc(n * l->chw * sizeof *l->pixels);
-    l->label = malloc(n * sizeof *l->label);
-    ck_assert(l->pixels && l->label);
-    for (size_t i = 0; i < n * l->chw; i++)
-        l->pixels[i] = (float)nano_normal(7, (uint32_t)i);
-    for (size_t i = 0; i < n; i++)
-        l->label[i] = (int32_t)((i + 2) % NANO_CLASSES);
-}
-
-static void open_learner(learner *l, bool device, const char *precision, const char *method)
-{
-    open_larger(l, device, precision, method, "sgd", BATCH);
-}
-
-static void close_learner(learner *l)
-{
-    free(l->pixels);
-    free(l->label);
-    ammpl_optimizer_destroy(l->optimizer);
-    ammpl_prompt_destroy(l->prompt);
-    ammpl_session_destroy(l->session);
-    ammpl_model_destroy(l->model);
-    ammpl_config_destroy(l->cfg);
-    ammpl_context_destroy(l->ctx);
-}
-
-static double step(learner *l, uint32_t number)
-{
-    ammpl_batch batch = {.struct_size = sizeof batch, .n = l->n, .pixels = l->pixels, .label = l->label, .seed = 3, .step = number};
-    double loss = 0;
-    ck_ok(ammpl_prompt_zero_gradients(l->prompt));
-    ck_ok(ammpl_session_accumulate(l->session, l->prompt, &batch, &loss, NULL));
-    ck_ok(ammpl_optimizer_step(l->optimizer));
-    return loss;
-}
+enum { STEPS = 12, TEXTS = 3 };
+cuda_emu_configure_fn configure;
+cuda_emu_refuse_captures_fn refuse_captures;
+cuda_emu_counted_fn counted;
+cuda_emu_fail_fn fail_at;
 
 /* ---- rounded products ---- */
 
@@ -125,9 +57,6 @@ START_TEST(features)
     close_learner(&cpu);
 }
 END_TEST
-
-static const char *const methods[] = {"coop", "maple", "ammpl"};
-enum { METHODS = sizeof methods / sizeof *methods };
 
 /* Losses of 12 steps beside the CPU's; what is learned stays float32. */
 START_TEST(training)
@@ -255,21 +184,6 @@ END_TEST
 
 /* ---- graphs ---- */
 
-static bool same_tensors(const learner *a, const learner *b)
-{
-    bool same = true;
-    for (size_t t = 0; t < a->prompt->tensors; t++) {
-        size_t n = (size_t)a->prompt->tensor[t].count;
-        float *x = malloc(n * sizeof *x), *y = malloc(n * sizeof *y);
-        ck_ok(ammpl_prompt_tensor_read(a->prompt, t, x, n));
-        ck_ok(ammpl_prompt_tensor_read(b->prompt, t, y, n));
-        same = same && memcmp(x, y, n * sizeof *x) == 0;
-        free(x);
-        free(y);
-    }
-    return same;
-}
-
 /* What differs from step to step - pixels, masks drawn anew, learning rates, AdamW's count of steps - goes through graphs as well: with
  * and without them the same bits.  The most graphs that a step may start are those seen.  LARGE pictures are more bytes than
  * graphs took once, 64 KiB. */
@@ -372,68 +286,6 @@ START_TEST(graphs)
 }
 END_TEST
 
-/* Each call of CUDA fails in turn while a graph is made: the prediction fails or is right, and the next one is right. */
-START_TEST(graphs_fail)
-{
-    float want[BATCH * NANO_CLASSES], got[BATCH * NANO_CLASSES];
-    int failed = 0;
-    for (int64_t k = _i; k < 240; k += 20) {
-        learner l;
-        configure((uint64_t)k, (size_t)1 << 30, 1);
-        open_learner(&l, true, "f32", "vpt");
-        ck_ok(ammpl_session_predict(l.session, l.prompt, l.pixels, BATCH, want, BATCH * NANO_CLASSES));
-        fail_at(k, 1, 0);
-        ammpl_status status = ammpl_session_predict(l.session, l.prompt, l.pixels, BATCH, got, BATCH * NANO_CLASSES);
-        fail_at(-1, 0, 0);
-        failed += status < 0;
-        ck_assert(status < 0 || memcmp(want, got, sizeof want) == 0);
-        for (int again = 0; again < 3; again++) {
-            ck_ok(ammpl_session_predict(l.session, l.prompt, l.pixels, BATCH, got, BATCH * NANO_CLASSES));
-            ck_assert_msg(memcmp(want, got, sizeof want) == 0, "after call %d failed", (int)k);
-        }
-        close_learner(&l);
-    }
-    printf("# %d predictions failed\n", failed);
-}
-END_TEST
-
-/* ---- a device that is full ---- */
-
-/* A batch that does not fit fails with a status that says so; a smaller one on the same session gives what it gave before. */
-START_TEST(memory_runs_out)
-{
-    enum { MANY = 600 };
-    learner l;
-    configure(1, (size_t)24 << 20, 1);
-    open_learner(&l, true, "f32", "vpt");
-    float *many = malloc(MANY * l.chw * sizeof *many), *logits = malloc(MANY * NANO_CLASSES * sizeof *logits);
-    float before[BATCH * NANO_CLASSES], after[BATCH * NANO_CLASSES];
-    int32_t label[MANY];
-    const ammpli_engine *e = &l.session->engine; /* other programs leave less than the quarter of the device that a step may keep */
-    uint64_t left, all;
-    void *others;
-    for (size_t i = 0; i < MANY; i++) {
-        memcpy(many + i * l.chw, l.pixels, l.chw * sizeof *many);
-        label[i] = (int32_t)(i % NANO_CLASSES);
-    }
-    ammpl_batch batch = {.struct_size = sizeof batch, .n = MANY, .pixels = many, .label = label, .seed = 3};
-    double loss;
-    ck_ok(ammpl_session_predict(l.session, l.prompt, l.pixels, BATCH, before, BATCH * NANO_CLASSES));
-    ck_ok(e->model->device->backend->memory(&e->ctx->host, e->model->device->index, &left, &all));
-    ck_ok(e->ops->alloc(e->stream, (size_t)left - (3 << 20), &others));
-    for (int again = 0; again < 2; again++) {
-        ck_status(ammpl_session_accumulate(l.session, l.prompt, &batch, &loss, NULL), AMMPL_E_DEVICE_MEMORY, "smaller batch");
-        ck_ok(ammpl_session_predict(l.session, l.prompt, l.pixels, BATCH, after, BATCH * NANO_CLASSES));
-        ck_assert_int_eq(memcmp(before, after, sizeof before), 0);
-    }
-    step(&l, 0);
-    e->ops->release(e->stream, others);
-    free(many);
-    free(logits);
-    close_learner(&l);
-}
-END_TEST
-
 int main(void)
 {
     setenv("AMMPL_TEST_BACKEND", TEST_PLUGIN, 0);
@@ -464,9 +316,9 @@ int main(void)
         tcase_add_loop_test(c, steady, 0, METHODS * (int)(sizeof held / sizeof *held));
         tcase_add_loop_test(g, changing_steps, 0, GRAPHED);
         tcase_add_loop_test(g, graphs, 0, 9);
-        tcase_add_loop_test(g, graphs_fail, 0, 4);
         suite_add_tcase(s, g);
-        tcase_add_test(c, memory_runs_out);
+        add_failures(s);
+        add_memory(s);
     }
     suite_add_tcase(s, c);
     return test_main(s);
