@@ -283,13 +283,13 @@ void test_skip(const char *name, const char *why)
 int test_main(Suite *suite)
 {
     const char *table = getenv("AMMPL_TEST_KERNELS");
-    if (!open_tally())
-        return EXIT_FAILURE;
     if (table && !choose_kernels(table)) {
         test_skip(table, "this processor cannot run these kernels");
         printf("1..0 # SKIP\n");
         return EXIT_SUCCESS;
     }
+    if (!open_tally())
+        return EXIT_FAILURE;
     if (!open_plugin())
         return EXIT_SUCCESS;
     make_temp();

@@ -94,8 +94,7 @@ ammpl_status ammpli_session_footprint(const ammpl_session *s, const ammpl_prompt
     TRY(rehearse(s, p, call, n, 0, budget, plan));
     if (call != AMMPL_PLAN_PREDICT)
         TRY(rehearse(s, p, call, n, (int32_t)p->classes - 1, budget, plan));
-    plan->total =
-        (int64_t)(fixed_bytes(s->model) + ammpli_block_bytes(plan->arena) + ammpli_block_bytes(plan->host) + plan->kept + plan->own);
+    plan->total = (int64_t)(fixed_bytes(s->model) + ammpli_block_bytes(plan->arena) + ammpli_block_bytes(plan->host) + plan->kept + plan->own);
     return AMMPL_OK;
 }
 
