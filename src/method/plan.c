@@ -156,17 +156,22 @@ ammpl_status ammpli_session_prepare(ammpl_session *s, const ammpl_prompt *p, int
     return ammpli_arena_reserve(&s->engine, plan.arena, plan.host);
 }
 
+void ammpli_session_unplanned(ammpl_session *s)
+{
+    s->budget = s->most;
+    if (s->memory_limit > 0) { /* blocks that double are three times what is needed, and a device's ops may take as much again */
+        int64_t own = (int64_t)ammpli_stream_bytes(&s->engine, false), left = s->memory_limit - own;
+        s->budget = left <= 0 ? 1 : left / (own > 0 ? 6 : 3);
+    }
+}
+
 ammpl_status ammpli_session_budget(ammpl_session *s)
 {
     const ammpl_model *m = s->model;
     uint64_t now, all;
     TRY(m->device->backend->memory(&m->ctx->host, m->device->index, &now, &all));
     s->most = (int64_t)((on_cpu(m) ? now : all) / SHARE);
-    s->budget = s->most;
-    if (s->memory_limit > 0) { /* blocks that double are three times what is needed, and a device's ops may take as much again */
-        int64_t own = (int64_t)ammpli_stream_bytes(&s->engine, false), left = s->memory_limit - own;
-        s->budget = left <= 0 ? 1 : left / (own > 0 ? 6 : 3);
-    }
+    ammpli_session_unplanned(s);
     return AMMPL_OK;
 }
 

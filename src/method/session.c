@@ -155,6 +155,7 @@ ammpl_status ammpli_session_encode_images(ammpl_session *s, const ammpl_prompt *
 {
     if (!s->model->has_image)
         return ammpli_fail(AMMPL_E_STATE, "the model was loaded with towers = text; images need the image tower");
+    ammpli_session_unplanned(s);
     if (!p || !p->method->encode_images)
         return encode_plain(s, pixels, (int64_t)n, out);
     if (p->method->conditioning(p) & 2)
@@ -165,6 +166,7 @@ ammpl_status ammpli_session_encode_images(ammpl_session *s, const ammpl_prompt *
 
 ammpl_status ammpli_session_encode_classes(ammpl_session *s, const ammpl_prompt *p, float *out)
 {
+    ammpli_session_unplanned(s);
     return settle(s, p->method->encode_classes(s, p, out));
 }
 
@@ -198,6 +200,7 @@ ammpl_status ammpli_session_aux_rows(ammpl_session *s, const ammpl_prompt *p, co
 {
     *rows = 0;
     TRY(check_labels(p, label, n));
+    ammpli_session_unplanned(s);
     return p->method->aux_rows ? settle(s, p->method->aux_rows(s, p, pixels, label, (int64_t)n, rows)) : AMMPL_OK;
 }
 

@@ -61,6 +61,7 @@ ammpl_status ammpli_session_footprint(const ammpl_session *s, const ammpl_prompt
                                       ammpli_session_plan *out);
 ammpl_status ammpli_session_prepare(ammpl_session *s, const ammpl_prompt *p, int32_t call, int64_t n);
 ammpl_status ammpli_session_budget(ammpl_session *s); /* of the device, and of calls without a plan */
+void ammpli_session_unplanned(ammpl_session *s);       /* such a call begins: what a planned one left behind is not its budget */
 /* How many images go through the tower at once in inference: 1..most, as the budget allows. */
 int64_t ammpli_images_at_once(const ammpl_session *s, int64_t most);
 

@@ -282,6 +282,40 @@ START_TEST(limit_lifts)
 }
 END_TEST
 
+/* Features have no plan: under a limit a session that has gone through a planned call encodes what a new one does. */
+START_TEST(features_after_a_step)
+{
+    enum { IMAGES = 40, LIMITS = 9 };
+    nano n;
+    float features[IMAGES * 64];
+    int encoded = 0;
+    open_any(&n, _i, NULL);
+    ck_assert_int_le(n.model->embed, 64);
+    ammpli_session_plan plan;
+    ck_ok(ammpli_session_plan_of(n.session, n.prompt, AMMPL_PLAN_PREDICT, 1, &plan));
+    float *pixels = pictures(&n, IMAGES);
+    for (int k = 0; k < LIMITS; k++) {
+        ammpl_session *s;
+        ck_ok(ammpli_config_set_int(n.cfg, AMMPL_OPT_MEMORY_LIMIT, plan.total + k * plan.total / 3));
+        ck_ok(ammpli_session_create(n.model, n.cfg, &s));
+        ammpl_status fresh = ammpli_session_encode_images(s, NULL, pixels, IMAGES, features);
+        ammpli_session_release(s);
+        ammpli_clear_error();
+        ck_ok(ammpli_session_create(n.model, n.cfg, &s));
+        call(&n, s, AMMPL_PLAN_PREDICT, 1, pixels);
+        ammpl_status later = ammpli_session_encode_images(s, NULL, pixels, IMAGES, features);
+        ammpli_session_release(s);
+        ck_assert_msg(fresh < 0 || later == AMMPL_OK, "%s: a new session encodes, one that has predicted does not: %s", name_of(_i),
+                      ammpl_last_error());
+        ammpli_clear_error();
+        encoded += fresh == AMMPL_OK;
+    }
+    ck_assert_int_gt(encoded, 0);
+    free(pixels);
+    nano_close(&n);
+}
+END_TEST
+
 /* Without a limit: a quarter of what the machine can give at that moment, which may change between two looks. */
 START_TEST(share_of_the_machine)
 {
@@ -353,6 +387,7 @@ int main(void)
     tcase_add_loop_test(c, larger_model, 0, 10);
     tcase_add_loop_test(c, limit_respected, 0, ALL);
     tcase_add_loop_test(c, limit_lifts, 0, ALL);
+    tcase_add_loop_test(c, features_after_a_step, 0, ALL);
     tcase_add_test(c, share_of_the_machine);
     tcase_add_loop_test(c, steps_allocate_nothing, 0, ALL);
     tcase_add_loop_test(c, trainer_allocates_nothing, 0, 4);
