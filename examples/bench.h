@@ -68,7 +68,7 @@ bool bench_check(struct bench *b, const char *what, ammpl_status status);
 
 enum { BENCH_MOST_REPEATS = 101, BENCH_MOST_CLASSES = 10000, BENCH_MOST_IMAGES = 4096 };
 
-/* ---- bench_work.c: what is measured ---- */
+/* ---- bench_work.c: what is measured but steps ---- */
 bool bench_kernels(struct bench *b); /* of a device */
 bool bench_gemm(struct bench *b, bool openblas);
 bool bench_towers(struct bench *b, int batch, int classes);

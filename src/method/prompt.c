@@ -268,8 +268,8 @@ ammpl_status ammpli_prompt_write(ammpl_prompt *p, size_t i, const float *src)
     for (int64_t k = 0; k < t->count; k++)
         if (!isfinite(src[k]))
             return ammpli_fail(AMMPL_E_NUMERIC, "tensor %s: element %lld is not a finite number", t->name, (long long)k);
-    TRY(p->ops->upload(p->stream, t->value, src, (size_t)t->count * sizeof *src));
-    p->revision++;
+    p->revision++; /* where it fails from here on, the tensor may be new */
+    TRY(ammpli_settle(p->ops, p->stream, p->ops->upload(p->stream, t->value, src, (size_t)t->count * sizeof *src)));
     return p->ops->sync(p->stream);
 }
 
@@ -280,7 +280,7 @@ ammpl_status ammpli_prompt_gradient_read(const ammpl_prompt *p, size_t i, float 
 
 ammpl_status ammpli_prompt_gradient_write(ammpl_prompt *p, size_t i, const float *src)
 {
-    TRY(p->ops->upload(p->stream, p->tensor[i].grad, src, (size_t)p->tensor[i].count * sizeof *src));
+    TRY(ammpli_settle(p->ops, p->stream, p->ops->upload(p->stream, p->tensor[i].grad, src, (size_t)p->tensor[i].count * sizeof *src)));
     return p->ops->sync(p->stream);
 }
 

@@ -99,10 +99,15 @@ ammpl_status ammpli_encode_texts(ammpl_session *s, const char *const *texts, siz
     return AMMPL_OK;
 }
 
+static ammpl_status settle(ammpl_session *s, ammpl_status status)
+{
+    return ammpli_settle(s->engine.ops, s->engine.stream, status);
+}
+
 ammpl_status ammpli_session_encode_texts(ammpl_session *s, const char *const *texts, size_t n, float *out)
 {
     ammpli_arena_reset(&s->engine);
-    return ammpli_encode_texts(s, texts, n, out);
+    return settle(s, ammpli_encode_texts(s, texts, n, out));
 }
 
 /* One part of them, B images. */
@@ -146,18 +151,13 @@ static ammpl_status encode_plain(ammpl_session *s, const float *pixels, int64_t 
     return e->ops->download(e->stream, out, x, (size_t)(n * s->model->embed) * sizeof *out);
 }
 
-static ammpl_status settle(ammpl_session *s, ammpl_status status)
-{
-    return ammpli_settle(s->engine.ops, s->engine.stream, status);
-}
-
 ammpl_status ammpli_session_encode_images(ammpl_session *s, const ammpl_prompt *p, const float *pixels, size_t n, float *out)
 {
     if (!s->model->has_image)
         return ammpli_fail(AMMPL_E_STATE, "the model was loaded with towers = text; images need the image tower");
     ammpli_session_unplanned(s);
     if (!p || !p->method->encode_images)
-        return encode_plain(s, pixels, (int64_t)n, out);
+        return settle(s, encode_plain(s, pixels, (int64_t)n, out));
     if (p->method->conditioning(p) & 2)
         return ammpli_fail(AMMPL_E_STATE, "under this %s prompt an image looks different to every class; use ammpl_session_predict",
                            p->method->name);

@@ -120,7 +120,7 @@ START_TEST(limit_bounds_memory)
         fixture f;
         open_fixture(&f, "ammpl", "class_wide", k ? least.total : 0);
         if (k == 0) /* a device takes more for itself */
-            ck_ok(ammpli_session_footprint(f.session, f.prompt, AMMPL_PLAN_ACCUMULATE, IMAGES, 1, &least));
+            ck_ok(ammpli_session_footprint(f.session, f.prompt, AMMPL_PLAN_ACCUMULATE, BATCH, 1, &least));
         unsigned long long before = atomic_load(&f.ctx->memory_now);
         atomic_store(&f.ctx->memory_peak, before);
         run_batch(&f, 0, 0, NULL);

@@ -47,7 +47,7 @@ KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(16 << 30),
 SETTINGS = {"as it comes": {}, "memory kept": KEEP_MEMORY}
 HERE = os.path.dirname(os.path.abspath(__file__))
 
-# name -> method, batch, classes, options (as in examples/bench_work.c)
+# name -> method, batch, classes, options (as in examples/bench_steps.c)
 COMMON = {"template": ["a photo of a {}."], "ctx_init": "a photo of a", "n_ctx": "4"}
 STEPS = {
     "coop-cached": ("coop", 32, 100, {"n_ctx": "16", "ctx_init": "", "position": "end", "class_specific": "false"}),
@@ -111,7 +111,7 @@ methods_ref.Context.assemble = assemble
 
 
 def numbers(n, seed):
-    """examples/bench_work.c: uniform in [-1, 1)."""
+    """examples/bench_steps.c: uniform in [-1, 1)."""
     h = (np.arange(n, dtype=np.uint64) + seed) * 2654435761 & 0xFFFFFFFF
     h ^= h >> 15
     h = h * 2246822519 & 0xFFFFFFFF

@@ -11,17 +11,19 @@
 START_TEST(graphs_fail)
 {
     float want[BATCH * NANO_CLASSES], got[BATCH * NANO_CLASSES];
-    int failed = 0;
+    int failed = 0, reached = 0;
     for (int64_t k = _i; k < 240; k += 61) {
         learner l;
         configure((uint64_t)k, (size_t)1 << 30, 1);
         open_learner(&l, true, "f32", "vpt");
         test_count_refusals(l.ctx, false);
         ck_ok(ammpl_session_predict(l.session, l.prompt, l.pixels, BATCH, want, BATCH * NANO_CLASSES));
+        uint64_t failures = counted()->failures;
         fail_at(k, 1, 0);
         ammpl_status status = ammpl_session_predict(l.session, l.prompt, l.pixels, BATCH, got, BATCH * NANO_CLASSES);
         fail_at(-1, 0, 0);
         failed += status < 0;
+        reached += counted()->failures > failures;
         ck_assert(status < 0 || memcmp(want, got, sizeof want) == 0);
         for (int again = 0; again < 3; again++) {
             ck_ok(ammpl_session_predict(l.session, l.prompt, l.pixels, BATCH, got, BATCH * NANO_CLASSES));
@@ -29,7 +31,8 @@ START_TEST(graphs_fail)
         }
         close_learner(&l);
     }
-    printf("# %d predictions failed\n", failed);
+    printf("# %d calls reached, %d predictions failed\n", reached, failed);
+    ck_assert(reached > 1 && failed > 0);
 }
 END_TEST
 
@@ -115,7 +118,7 @@ static bool sees_tensors(learner *l)
     return memcmp(kept, anew, sizeof kept) == 0;
 }
 
-/* Each call fails in turn while gradients are cleared, or tensors updated: nothing of it comes later, and where some tensors have changed
+/* Each call fails in turn while gradients are cleared, tensors updated, or one is written: nothing of it comes later, and where some tensors have changed
  * the session that knew the old ones sees that. */
 START_TEST(updates_fail)
 {
@@ -129,11 +132,17 @@ START_TEST(updates_fail)
     ck_assert(sees_tensors(&l));
     float *before = values_of(&l);
     size_t bytes = values_bytes(&l);
+    size_t count = (size_t)l.prompt->tensor[0].count;
+    float *written = malloc(count * sizeof *written);
+    for (size_t i = 0; i < count; i++)
+        written[i] = 2 * before[i] + 1;
     bool reached = true;
     for (int k = 0; reached; k++) {
         uint64_t failures = counted()->failures;
         fail_at(k, 1, 0);
-        ammpl_status status = _i ? ammpl_optimizer_step(l.optimizer) : ammpl_prompt_zero_gradients(l.prompt);
+        ammpl_status status = _i == 0   ? ammpl_prompt_zero_gradients(l.prompt)
+                              : _i == 1 ? ammpl_optimizer_step(l.optimizer)
+                                        : ammpl_prompt_tensor_write(l.prompt, 0, written, count);
         fail_at(-1, 0, 0);
         reached = counted()->failures > failures;
         ck_assert_msg(status >= 0 || counted()->queued == 0, "call %d: %d operations are still queued", k, (int)counted()->queued);
@@ -146,8 +155,9 @@ START_TEST(updates_fail)
         free(now);
     }
     printf("# %d calls made it fail\n", failed);
-    ck_assert(failed > 3 && changed == _i);
+    ck_assert(failed > (_i < 2 ? 3 : 0) && changed == (_i > 0));
     free(before);
+    free(written);
     close_learner(&l);
 }
 END_TEST
@@ -233,7 +243,7 @@ void add_failures(Suite *to)
     tcase_set_timeout(c, 300);
     tcase_add_loop_test(c, graphs_fail, 0, 4);
     tcase_add_loop_test(c, steps_fail, 0, 3 * METHODS);
-    tcase_add_loop_test(c, updates_fail, 0, 2);
+    tcase_add_loop_test(c, updates_fail, 0, 3);
     tcase_add_loop_test(c, device_is_lost, 0, 4);
     suite_add_tcase(to, c);
 }
