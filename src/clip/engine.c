@@ -57,7 +57,7 @@ size_t ammpli_stream_bytes(const ammpli_engine *e, bool rehearse)
     return b->stream_bytes ? (size_t)b->stream_bytes(e->stream, rehearse) : 0;
 }
 
-/* Of a call without a plan: as if an op's scratch were no more than what it reads and writes (cuda/README.md, Memory). */
+/* Of a call without a plan: as if an op's scratch were no more than what it reads and writes. */
 static bool over_limit(const ammpli_engine *e, size_t more)
 {
     if (e->limit == 0)
