@@ -347,17 +347,11 @@ static ammpl_status text_backward(run *r)
     return ammpli_text_stage_backward(r->s, &r->text, dunit, ammpli_grad_of(r->p, r->grad, "ctx"), NULL, NULL);
 }
 
-static int64_t images_at_once(const run *r, int64_t n, bool backward)
-{
-    bool kept;
-    int64_t slots = r->z.n > r->z.K ? r->z.n : r->z.K;
-    return ammpli_stage_chunk(r->s, &r->p->model->image, n, r->z.N + slots, backward, &kept);
-}
-
 static ammpl_status train_parts(run *r, float *const *dvisual)
 {
     ammpli_engine *e = &r->s->engine;
-    int64_t most = images_at_once(r, r->B, true);
+    int64_t slots = r->z.n > r->z.K ? r->z.n : r->z.K;
+    int64_t most = ammpli_encodes_that_fit(r->s, &r->p->model->image, r->B, r->z.N + slots);
     for (int64_t first = 0; first < r->B; first += most) {
         part t = {.first = first, .B = r->B - first < most ? r->B - first : most};
         ammpli_mark mark = ammpli_arena_mark(e);

@@ -26,8 +26,8 @@ static ammpl_status upload_index(ammpli_engine *e, const ammpli_image_stage *t, 
 }
 
 /* feature [to-from, E] */
-static ammpl_status encode(ammpli_engine *e, ammpli_image_stage *t, int64_t from, int64_t to, const chunk_index *index, bool keep,
-                           float *feature)
+static ammpl_status encode(ammpli_engine *e, const ammpli_image_stage *t, int64_t from, int64_t to, const chunk_index *index, bool keep,
+                           ammpli_image_run *run, float *feature)
 {
     const ammpl_model *m = e->model;
     int64_t P = m->grid * m->grid, W = m->image.width, n = to - from, D = t->pixels ? ammpli_patch_width(e) : W;
@@ -44,7 +44,7 @@ static ammpl_status encode(ammpli_engine *e, ammpli_image_stage *t, int64_t from
         RUN(linear_forward, token, NULL, mixed, m->patch_weight, NULL, NULL, AMMPL_ACT_NONE, n * P);
     if (t->added)
         RUN(rows_add, token, NULL, t->added, index->zero, n, P * W);
-    return ammpli_image_forward(e, &t->run, token, n, t->visual, keep, feature);
+    return ammpli_image_forward(e, run, token, n, t->visual, keep, feature);
 }
 
 ammpl_status ammpli_image_stage_forward(ammpl_session *s, ammpli_image_stage *t)
@@ -52,42 +52,46 @@ ammpl_status ammpli_image_stage_forward(ammpl_session *s, ammpli_image_stage *t)
     ammpli_engine *e = &s->engine;
     const ammpl_model *m = e->model;
     int64_t E = m->embed, P = m->grid * m->grid;
-    t->chunk = ammpli_stage_chunk(s, &m->image, t->n, P + 1, t->backward, &t->kept);
+    t->chunks = ammpli_chunks_of(s, &m->image, t->n, P + 1, t->backward);
     TRY(ammpli_take_floats(e, t->n * E, &t->x));
     TRY(ammpli_take_floats(e, t->n, &t->norm));
-    for (int64_t from = 0; from < t->n; from += t->chunk) {
-        int64_t to = from + t->chunk < t->n ? from + t->chunk : t->n;
+    for (int64_t from = 0, to; from < t->n; from = to) {
+        to = ammpli_chunk_end(&t->chunks, from);
+        bool keep = from < t->chunks.kept;
         ammpli_mark mark = ammpli_arena_mark(e);
+        ammpli_image_run run;
         chunk_index index;
         float *feature;
         TRY(upload_index(e, t, from, to, &index));
         TRY(ammpli_take_floats(e, (to - from) * E, &feature));
-        TRY(encode(e, t, from, to, &index, t->kept, feature));
+        TRY(encode(e, t, from, to, &index, keep, keep ? &t->kept : &run, feature));
         RUN(l2norm_forward, t->x + from * E, t->norm + from, feature, to - from, E);
-        if (!t->kept)
+        if (!keep)
             ammpli_arena_release(e, mark);
     }
     return AMMPL_OK;
 }
 
-ammpl_status ammpli_image_stage_backward(ammpl_session *s, ammpli_image_stage *t, const float *dx, const ammpli_image_gradient *d)
+ammpl_status ammpli_image_stage_backward(ammpl_session *s, const ammpli_image_stage *t, const float *dx, const ammpli_image_gradient *d)
 {
     ammpli_engine *e = &s->engine;
     const ammpl_model *m = e->model;
     int64_t E = m->embed, P = m->grid * m->grid, W = m->image.width, D = t->pixels ? ammpli_patch_width(e) : W;
-    for (int64_t from = 0; from < t->n; from += t->chunk) {
-        int64_t to = from + t->chunk < t->n ? from + t->chunk : t->n, n = to - from;
+    for (int64_t from = 0, to; from < t->n; from = to) {
+        to = ammpli_chunk_end(&t->chunks, from);
+        int64_t n = to - from;
         ammpli_mark mark = ammpli_arena_mark(e);
+        ammpli_image_run run = t->kept;
         chunk_index index;
         float *feature, *dtoken = NULL;
         TRY(upload_index(e, t, from, to, &index));
         TRY(ammpli_take_floats(e, n * E, &feature));
-        if (!t->kept)
-            TRY(encode(e, t, from, to, &index, true, feature));
+        if (from >= t->chunks.kept)
+            TRY(encode(e, t, from, to, &index, true, &run, feature));
         if (t->mask || d->added)
             TRY(ammpli_take_floats(e, n * P * W, &dtoken));
         RUN(l2norm_backward, feature, dx + from * E, t->x + from * E, t->norm + from, n, E);
-        TRY(ammpli_image_backward(e, &t->run, feature, dtoken, t->visual, d->visual));
+        TRY(ammpli_image_backward(e, &run, feature, dtoken, t->visual, d->visual));
         if (t->mask) {
             float *dm, *dmixed = dtoken;
             int32_t *prob;

@@ -1,12 +1,22 @@
 /* stage.h - many encodes in bounded memory: text with learned context, images with masked patches.
  *
- * When everything that backward needs fits the budget, a stage keeps it; otherwise it runs in chunks and recomputes each
- * chunk in backward, in the same order with the same bits.
+ * A stage keeps what backward needs of as many encodes as fit the budget.  The others run in chunks, and each of these again in
+ * backward: in the same order, with the same bits.
  */
 #ifndef AMMPLI_STAGE_H
 #define AMMPLI_STAGE_H
 
 #include "method/session.h"
+
+/* stage.c: encodes 0..kept-1 of n go through the tower together, the others `chunk` at a time. */
+typedef struct ammpli_chunks {
+    int64_t n, kept, chunk; /* kept: 0 where no backward follows */
+} ammpli_chunks;
+ammpli_chunks ammpli_chunks_of(const ammpl_session *s, const ammpli_tower *tower, int64_t n, int64_t len, bool backward);
+/* The chunk that begins with encode `from` ends in front of this one. */
+int64_t ammpli_chunk_end(const ammpli_chunks *c, int64_t from);
+/* How many of n fit the budget with what backward needs of them, at least 1. */
+int64_t ammpli_encodes_that_fit(const ammpl_session *s, const ammpli_tower *tower, int64_t n, int64_t len);
 
 /* ---- text_stage.c: sequence i is "SOT CONTEXT NAME. EOT" of class cls[i] ---- */
 typedef struct ammpli_text_rows { /* one pass, index arrays in backend memory */
@@ -37,17 +47,16 @@ typedef struct ammpli_text_stage {
     bool backward;           /* backward will follow */
     float *z, *norm;         /* [n,E] normalised features, [n] their lengths before */
     /* inside */
-    bool kept;
-    int64_t chunk;
+    ammpli_chunks chunks;
     ammpli_text_sharing sharing;
-    ammpli_pass pass, first; /* of a chunk; of the shared rows alone, where there are several chunks */
-    ammpli_text_rows rows, first_rows;
+    ammpli_pass kept, first; /* of what is kept; of the shared rows alone, where there are several chunks */
+    ammpli_text_rows kept_rows, first_rows;
 } ammpli_text_stage;
 
 /* Fills z and norm (taken from the arena). */
 ammpl_status ammpli_text_stage_forward(ammpl_session *s, ammpli_text_stage *t);
 /* Adds to dctx (like ctx), to dshift (like shift; NULL without one) and to ddeep (like deep; NULL without). */
-ammpl_status ammpli_text_stage_backward(ammpl_session *s, ammpli_text_stage *t, const float *dz /*[n,E]*/, float *dctx,
+ammpl_status ammpli_text_stage_backward(ammpl_session *s, const ammpli_text_stage *t, const float *dz /*[n,E]*/, float *dctx,
                                         float *dshift, float *const *ddeep);
 
 /* ---- image_stage.c: encode i is image ii[i] under mask mi[i] with pad ki[i], or as it is, with what prompts add ---- */
@@ -64,9 +73,8 @@ typedef struct ammpli_image_stage {
     float blend;             /* of mask_mix_backward */
     float *x, *norm;         /* [n,E], [n] */
     /* inside */
-    bool kept;
-    int64_t chunk;
-    ammpli_image_run run;
+    ammpli_chunks chunks;
+    ammpli_image_run kept;
 } ammpli_image_stage;
 
 ammpl_status ammpli_image_stage_forward(ammpl_session *s, ammpli_image_stage *t);
@@ -78,7 +86,7 @@ typedef struct ammpli_image_gradient {
     float *added;      /* [P,W] */
     float *const *visual; /* [layers] like visual->prompt */
 } ammpli_image_gradient;
-ammpl_status ammpli_image_stage_backward(ammpl_session *s, ammpli_image_stage *t, const float *dx /*[n,E]*/,
+ammpl_status ammpli_image_stage_backward(ammpl_session *s, const ammpli_image_stage *t, const float *dx /*[n,E]*/,
                                          const ammpli_image_gradient *d);
 
 /* Floats of a patch as a stage of masked images reads it: its embedding, or without shortcut 7 its pixels. */
@@ -86,8 +94,5 @@ static inline int64_t ammpli_patch_width(const ammpli_engine *e)
 {
     return e->without & AMMPLI_WITHOUT_LINEAR ? 3 * e->model->patch * e->model->patch : e->model->image.width;
 }
-
-/* How many of n sequences go at once, and whether what backward needs is kept (chunk = n then). */
-int64_t ammpli_stage_chunk(const ammpl_session *s, const ammpli_tower *tower, int64_t n, int64_t len, bool backward, bool *kept);
 
 #endif

@@ -1,16 +1,6 @@
 /* text_stage.c - text sequences with learned context, forward and backward in bounded memory. */
 #include "method/stage.h"
 
-int64_t ammpli_stage_chunk(const ammpl_session *s, const ammpli_tower *tower, int64_t n, int64_t len, bool backward, bool *kept)
-{
-    int64_t keep = (int64_t)ammpli_pass_bytes(tower, len, true), pass = (int64_t)ammpli_pass_bytes(tower, len, false);
-    *kept = backward && n <= s->budget / keep;
-    if (*kept)
-        return n;
-    int64_t chunk = s->budget / (backward ? keep : pass);
-    return chunk < 1 ? 1 : chunk < n ? chunk : n;
-}
-
 static int32_t class_of(const ammpli_text_stage *t, int64_t i)
 {
     return t->cls ? t->cls[i] : (int32_t)i;
@@ -190,15 +180,21 @@ static ammpl_status assemble(ammpli_engine *e, const ammpli_text_stage *t, const
     return t->shift ? e->ops->rows_add(e->stream, x, rows->gap, t->shift, rows->shift, rows->gaps, l) : AMMPL_OK;
 }
 
-/* Sequences from..to-1 through the tower to feature [to-from,E]; what stays of it is in t->pass. */
-static ammpl_status encode(ammpli_engine *e, ammpli_text_stage *t, int64_t from, int64_t to, bool keep, float *feature)
+static bool in_one_chunk(const ammpli_text_stage *t)
+{
+    return ammpli_chunk_end(&t->chunks, 0) == t->n;
+}
+
+/* Sequences from..to-1 through the tower to feature [to-from,E]; what stays of it is in the pass. */
+static ammpl_status encode(ammpli_engine *e, const ammpli_text_stage *t, int64_t from, int64_t to, bool keep, ammpli_pass *pass,
+                           ammpli_text_rows *rows, float *feature)
 {
     float *x;
-    TRY(layout(e, t, from, to, t->chunk == t->n, &t->pass, &t->rows));
-    t->pass.keep = keep;
-    TRY(ammpli_take_floats(e, t->pass.T * e->model->text.width, &x));
-    TRY(assemble(e, t, &t->pass, &t->rows, x));
-    return ammpli_text_forward(e, &t->pass, x, feature);
+    TRY(layout(e, t, from, to, in_one_chunk(t), pass, rows));
+    pass->keep = keep;
+    TRY(ammpli_take_floats(e, pass->T * e->model->text.width, &x));
+    TRY(assemble(e, t, pass, rows, x));
+    return ammpli_text_forward(e, pass, x, feature);
 }
 
 /* The shared rows as a pass of their own, t->first, whose keys and values every chunk reads. */
@@ -224,22 +220,25 @@ ammpl_status ammpli_text_stage_forward(ammpl_session *s, ammpli_text_stage *t)
     int64_t E = e->model->embed;
     TRY(find_sharing(e, t));
     int64_t longest = e->without & AMMPLI_WITHOUT_CUT ? e->model->context : t->prompt->text.max_len;
-    t->chunk = ammpli_stage_chunk(s, &e->model->text, t->n, longest - t->sharing.rows, t->backward, &t->kept);
+    t->chunks = ammpli_chunks_of(s, &e->model->text, t->n, longest - t->sharing.rows, t->backward);
     TRY(ammpli_take_floats(e, t->n * E, &t->z));
     TRY(ammpli_take_floats(e, t->n, &t->norm));
-    if (t->chunk < t->n && t->sharing.rows > 0)
+    if (!in_one_chunk(t) && t->sharing.rows > 0)
         TRY(encode_shared(e, t));
-    for (int64_t from = 0; from < t->n; from += t->chunk) {
-        int64_t to = from + t->chunk < t->n ? from + t->chunk : t->n;
+    for (int64_t from = 0, to; from < t->n; from = to) {
+        to = ammpli_chunk_end(&t->chunks, from);
+        bool keep = from < t->chunks.kept;
         ammpli_mark mark = ammpli_arena_mark(e);
+        ammpli_pass pass;
+        ammpli_text_rows rows;
         float *feature;
         TRY(ammpli_take_floats(e, (to - from) * E, &feature));
-        TRY(encode(e, t, from, to, t->kept, feature));
+        TRY(encode(e, t, from, to, keep, keep ? &t->kept : &pass, keep ? &t->kept_rows : &rows, feature));
         if (t->raw)
             RUN(copy, t->z + from * E, feature, (size_t)((to - from) * E) * sizeof(float));
         else
             RUN(l2norm_forward, t->z + from * E, t->norm + from, feature, to - from, E);
-        if (!t->kept)
+        if (!keep)
             ammpli_arena_release(e, mark);
     }
     return AMMPL_OK;
@@ -253,47 +252,49 @@ static ammpl_status scatter(ammpli_engine *e, const ammpli_text_rows *rows, cons
     return dshift ? e->ops->rows_add(e->stream, dshift, rows->shift, dx, rows->gap, rows->gaps, l) : AMMPL_OK;
 }
 
-static ammpl_status backward_chunk(ammpl_session *s, ammpli_text_stage *t, int64_t from, int64_t to, const float *dz, float *shared,
-                                   float *dctx, float *dshift, float *const *ddeep)
+static ammpl_status backward_chunk(ammpl_session *s, const ammpli_text_stage *t, int64_t from, int64_t to, const float *dz,
+                                   float *shared, float *dctx, float *dshift, float *const *ddeep)
 {
     ammpli_engine *e = &s->engine;
     int64_t E = e->model->embed, n = to - from;
     const float *dfeature = dz + from * E;
+    ammpli_pass pass = t->kept;
+    ammpli_text_rows rows = t->kept_rows;
     float *feature, *dx;
     TRY(ammpli_take_floats(e, n * E, &feature));
-    if (!t->kept) {
-        TRY(encode(e, t, from, to, true, feature));
-        t->pass.prefix.gradient = shared;
-    }
-    TRY(ammpli_take_floats(e, t->pass.T * e->model->text.width, &dx));
+    if (from >= t->chunks.kept)
+        TRY(encode(e, t, from, to, true, &pass, &rows, feature));
+    pass.prefix.gradient = shared;
+    TRY(ammpli_take_floats(e, pass.T * e->model->text.width, &dx));
     if (!t->raw) {
         RUN(l2norm_backward, feature, dfeature, t->z + from * E, t->norm + from, n, E);
         dfeature = feature;
     }
-    TRY(ammpli_text_backward(e, &t->pass, dfeature, dx, ddeep));
-    return scatter(e, &t->rows, dx, dctx, dshift);
+    TRY(ammpli_text_backward(e, &pass, dfeature, dx, ddeep));
+    return scatter(e, &rows, dx, dctx, dshift);
 }
 
-ammpl_status ammpli_text_stage_backward(ammpl_session *s, ammpli_text_stage *t, const float *dz, float *dctx, float *dshift,
+ammpl_status ammpli_text_stage_backward(ammpl_session *s, const ammpli_text_stage *t, const float *dz, float *dctx, float *dshift,
                                         float *const *ddeep)
 {
     ammpli_engine *e = &s->engine;
     const ammpli_tower *tower = &e->model->text;
-    bool apart = t->chunk < t->n && t->sharing.rows > 0;
+    bool apart = !in_one_chunk(t) && t->sharing.rows > 0;
     ammpli_mark mark = ammpli_arena_mark(e);
     float *shared = NULL, *dx;
     if (apart)
         TRY(ammpli_take_zeros(e, tower->layers * t->first.T * 3 * tower->width, &shared));
-    for (int64_t from = 0; from < t->n; from += t->chunk) {
-        int64_t to = from + t->chunk < t->n ? from + t->chunk : t->n;
+    for (int64_t from = 0, to; from < t->n; from = to) {
+        to = ammpli_chunk_end(&t->chunks, from);
         ammpli_mark chunk = ammpli_arena_mark(e);
         TRY(backward_chunk(s, t, from, to, dz, shared, dctx, dshift, ddeep));
         ammpli_arena_release(e, chunk);
     }
     if (apart) {
-        t->first.prefix.gradient = shared;
-        TRY(ammpli_take_floats(e, t->first.T * tower->width, &dx));
-        TRY(ammpli_blocks_backward(e, &t->first, NULL, dx, ddeep));
+        ammpli_pass first = t->first;
+        first.prefix.gradient = shared;
+        TRY(ammpli_take_floats(e, first.T * tower->width, &dx));
+        TRY(ammpli_blocks_backward(e, &first, NULL, dx, ddeep));
         TRY(scatter(e, &t->first_rows, dx, dctx, dshift));
     }
     ammpli_arena_release(e, mark);

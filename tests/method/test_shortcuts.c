@@ -386,6 +386,46 @@ START_TEST(cut)
 }
 END_TEST
 
+static const struct {
+    const char *prefix, *variant;
+    int between; /* budgets that save some and not all, each more than the one before: of n encodes n - 2 at most */
+} some_kept[] = {{"method", "coop_end", 2},  {"method", "cocoop_wide", 5}, {"method", "dlp_deep", 2}, {"method", "vpt_deep", 1},
+                 {"method", "maple_deep", 3}, {"method", "dpt_two", 2}, {"ammpl", "shared_default", 8}, {"ammpl", "class_default", 8}};
+enum { KEPT = sizeof some_kept / sizeof some_kept[0] };
+
+/* Shortcut 8: a stage keeps what fits its budget and computes the others again, which changes no bit.  From everything again
+ * down to nothing no larger budget costs more, and there are some between. */
+START_TEST(as_much_as_fits)
+{
+    fixture f;
+    open_fixture(&f, some_kept[_i].prefix, some_kept[_i].variant, 0);
+    outcome all, some;
+    int64_t before = INT64_MAX, between = 0, most = f.session->most;
+    run_batch(&f, 0, 0, NULL); /* what is encoded once and then remembered */
+    step(&f, 0, &all);
+    int64_t least = all.rows[TEXTS] + all.rows[PICTURES], now = INT64_MAX;
+    for (int64_t budget = 1 << 12; now > least; budget += budget / 8) {
+        ck_assert_int_lt(budget, most);
+        f.session->most = budget;
+        memset(f.session->plan, 0, sizeof f.session->plan); /* plans hold the budget of their time */
+        step(&f, 0, &some);
+        now = some.rows[TEXTS] + some.rows[PICTURES];
+        ck_assert_msg(now <= before, "%s: %d rows with a budget of %d, %d with less", f.variant, (int)now, (int)budget, (int)before);
+        ck_assert_int_ge(now, least);
+        between += now < before && before < INT64_MAX && now > least;
+        before = now;
+        ck_assert(some.loss == all.loss);
+        ck_assert(memcmp(some.logits, all.logits, sizeof all.logits) == 0);
+        for (size_t i = 0; i < f.prompt->tensors; i++)
+            test_same(f.prompt->tensor[i].name, some.gradient[i], all.gradient[i], f.prompt->tensor[i].count, 0);
+        free_outcome(&f, &some);
+    }
+    ck_assert_msg(between >= some_kept[_i].between, "%s: %d budgets saved some", f.variant, (int)between);
+    free_outcome(&f, &all);
+    close_fixture(&f);
+}
+END_TEST
+
 /* Shortcut 2 for hand-written texts. */
 START_TEST(prefix_of_texts)
 {
@@ -428,6 +468,7 @@ int main(void)
     tcase_add_loop_test(c, linear, 0, LINEAR);
     tcase_add_loop_test(c, remembered, 0, 8);
     tcase_add_loop_test(c, equal_pictures, 0, 3);
+    tcase_add_loop_test(c, as_much_as_fits, 0, KEPT);
     suite_add_tcase(s, c);
     return test_main(s);
 }
