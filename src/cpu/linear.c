@@ -4,7 +4,8 @@
  * y = x W^T, in order.  The same copy serves dx = dy W: 16 x 16 blocks of a panel are contiguous, and turned around in
  * cache they are panels of W^T.  That costs one move per weight and block of rows, 1/rows of the multiplications.
  *
- * A task is a block of rows x a block of columns of the result.  It sums over k in blocks of DEPTH into C, in its scratch,
+ * A task is a block of rows x a block of columns of the result; those of the same columns follow each other, so that the weights
+ * they share come from memory once.  It sums over k in blocks of DEPTH into C, in its scratch,
  * then finishes whole row pieces (bias, pre, act, residual): so residual may be y.  The panel block in use (DEPTH x 16,
  * 16 KiB) stays in L1, the rows' block (ROWS_MAX x DEPTH) in L2.  The cut into tasks looks at T and at the number of
  * threads, and no bit of the result depends on it: each element is one chain of multiply-adds over k from 0 upwards.
@@ -168,7 +169,7 @@ typedef struct linear_job {
     float *y, *pre;                       /* forward: [T,N]; backward: y is dx [T,K] */
     const float *x, *bias, *residual, *slope_at; /* forward: x [T,K]; backward: x is dy [T,N], slope_at [T,K] */
     int32_t act;
-    int64_t T, rows, panels, column_blocks; /* of a task */
+    int64_t T, rows, panels, row_blocks; /* of a task; blocks of rows */
 } linear_job;
 
 /* A task's products where W is F16, with rows t0.. of x and panels p0..: parts of two panels are widened into cache, and each
@@ -200,7 +201,7 @@ static void turn(const linear_job *j, float *dst, int64_t at, int64_t width)
 static void forward_task(void *arg, int64_t task, float *scratch)
 {
     const linear_job *j = arg;
-    int64_t N = j->w->N, K = j->w->K, t0 = task / j->column_blocks * j->rows, p0 = task % j->column_blocks * j->panels;
+    int64_t N = j->w->N, K = j->w->K, t0 = task % j->row_blocks * j->rows, p0 = task / j->row_blocks * j->panels;
     int64_t rows = min64(j->rows, j->T - t0), panels = min64(j->panels, ceil_div(N, PANEL) - p0);
     int64_t ldc = panels * PANEL, n0 = p0 * PANEL, columns = min64(ldc, N - n0);
     float *c = scratch, *wide = c + ROWS_MAX * PANELS_MAX * PANEL;
@@ -219,7 +220,7 @@ static void forward_task(void *arg, int64_t task, float *scratch)
 static void backward_task(void *arg, int64_t task, float *scratch)
 {
     const linear_job *j = arg;
-    int64_t N = j->w->N, K = j->w->K, t0 = task / j->column_blocks * j->rows, p0 = task % j->column_blocks * j->panels;
+    int64_t N = j->w->N, K = j->w->K, t0 = task % j->row_blocks * j->rows, p0 = task / j->row_blocks * j->panels;
     int64_t rows = min64(j->rows, j->T - t0), panels = min64(j->panels, ceil_div(K, PANEL) - p0);
     int64_t ldc = panels * PANEL, k0 = p0 * PANEL, columns = min64(ldc, K - k0);
     float *c = scratch, *turned = c + BACK_ROWS_MAX * BACK_PANELS_MAX * PANEL;
@@ -255,8 +256,8 @@ static int64_t cut(ammpl_stream *s, linear_job *j, int64_t columns, int64_t rows
     if (blocks < wanted)
         blocks = min64(wanted, ceil_div(panels, 2));
     j->panels = ceil_div(panels, blocks);
-    j->column_blocks = ceil_div(panels, j->panels);
-    return row_blocks * j->column_blocks;
+    j->row_blocks = row_blocks;
+    return row_blocks * ceil_div(panels, j->panels);
 }
 
 int32_t ammpli_cpu_linear_forward(ammpl_stream *s, float *y, float *pre, const float *x, const ammpl_weight *w,
