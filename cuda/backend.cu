@@ -301,6 +301,7 @@ static int32_t stream_create(const ammpl_host *host, int32_t device, int32_t pre
     s->device = device;
     s->precision = precision;
     s->pool = pool;
+    s->graph_bytes = GRAPH_BYTES;
     int32_t status = fill_stream(s);
     if (status < 0) {
         stream_destroy(s);
@@ -315,15 +316,27 @@ enum { LISTS = 16 << 10 };
 
 static uint64_t stream_bytes(ammpl_stream *s, int32_t rehearse)
 {
-    size_t scratch = s->scratch_wanted > s->scratch_bytes ? s->scratch_wanted : s->scratch_bytes;
+    size_t scratch = s->rehearsing ? s->scratch_wanted : s->scratch_bytes;
     s->rehearsing = rehearse != 0;
-    if (rehearse)
-        s->scratch_wanted = 0;
-    return (uint64_t)WORKSPACE + SEGMENTS * SEGMENT_BYTES + GRAPH_BYTES + NUMBERS_BYTES + LISTS + scratch;
+    s->scratch_wanted = 0;
+    return (uint64_t)WORKSPACE + SEGMENTS * SEGMENT_BYTES + s->graph_bytes + NUMBERS_BYTES + LISTS + scratch;
+}
+
+static int32_t stream_trim(ammpl_stream *s, uint64_t spare)
+{
+    TRY(graph_boundary(s));
+    device_guard guard(s->device);
+    CUDA(s->host, cudaStreamSynchronize(s->queue));
+    graph_close(s);
+    s->graph_bytes = spare < GRAPH_BYTES ? (size_t)spare : (size_t)GRAPH_BYTES;
+    ammpl_cuda_release(s, s->scratch);
+    s->scratch = NULL;
+    s->scratch_bytes = 0;
+    return AMMPL_OK;
 }
 
 static const ammpl_backend backend = {AMMPL_BACKEND_SPI_VERSION, sizeof(ammpl_backend), "cuda", &table, device_count,
-                                      describe, memory, stream_create, stream_destroy, stream_bytes};
+                                      describe, memory, stream_create, stream_destroy, stream_bytes, stream_trim};
 
 extern "C" __attribute__((visibility("default"))) int32_t ammpl_backend_entry(const ammpl_host *host, const ammpl_backend **out)
 {

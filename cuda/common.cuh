@@ -89,6 +89,7 @@ struct ammpl_stream {
     bool rehearsing; /* ops launch nothing, and take_scratch only says what it would take */
     size_t scratch_wanted; /* at most, since rehearsing began */
     struct graphs *graphs; /* NULL until the first call */
+    size_t graph_bytes; /* of the host for them, at most: GRAPH_BYTES, or less */
     void *numbers; /* [NUMBERS_BYTES] of the device; NULL until graph_numbers */
 };
 

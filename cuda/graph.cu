@@ -7,8 +7,8 @@
  *
  * What changes from step to step without changing the calls are the bytes of uploads: they go through pinned memory of the segment,
  * from which the graph copies.  Pixels and labels are such, and so are arguments that change (graph_numbers): steps that are counted,
- * learning rates.  Calls as they are written down and pinned memory are GRAPH_BYTES at most: an upload that finds no room is done at once
- * and ends the segment, and a segment whose calls find none is not kept.
+ * learning rates.  Calls as they are written down and pinned memory are the stream's graph_bytes at most, which may be 0: an upload that
+ * finds no room is done at once and ends the segment, and a segment whose calls find none is not kept.
  */
 #include "common.cuh"
 
@@ -51,7 +51,7 @@ struct graphs {
     char failure[FAILURE_TEXT];
 };
 
-/* ---- memory of the host: GRAPH_BYTES at most ---- */
+/* ---- memory of the host: the stream's graph_bytes at most ---- */
 
 static void drop_graph(segment *g)
 {
@@ -90,12 +90,13 @@ static bool is_stale(const graphs *g, const segment *k)
 }
 
 /* May what is no segment yet take so many bytes, beside those that are asked for? */
-static bool has_room(const graphs *g, size_t bytes)
+static bool has_room(const ammpl_stream *s, size_t bytes)
 {
+    const graphs *g = s->graphs;
     size_t taken = 0;
     for (int i = 0; i < SEGMENTS_KEPT; i++)
         taken += g->kept[i] && !is_stale(g, g->kept[i]) ? bytes_of(g->kept[i]) : 0;
-    return bytes <= GRAPH_BYTES && taken <= GRAPH_BYTES - bytes;
+    return bytes <= s->graph_bytes && taken <= s->graph_bytes - bytes;
 }
 
 static void make_room(ammpl_stream *s, size_t bytes)
@@ -103,7 +104,7 @@ static void make_room(ammpl_stream *s, size_t bytes)
     graphs *g = s->graphs;
     for (int i = 0; i < SEGMENTS_KEPT; i++)
         bytes += g->kept[i] ? bytes_of(g->kept[i]) : 0;
-    for (int i = 0; i < SEGMENTS_KEPT && bytes > GRAPH_BYTES; i++)
+    for (int i = 0; i < SEGMENTS_KEPT && bytes > s->graph_bytes; i++)
         if (g->kept[i] && is_stale(g, g->kept[i])) {
             bytes -= bytes_of(g->kept[i]);
             forget_segment(s, &g->kept[i]);
@@ -115,7 +116,7 @@ static void make_room(ammpl_stream *s, size_t bytes)
 static bool log_grow(ammpl_stream *s, call_log *log, size_t need)
 {
     size_t room = need > 2 * log->room ? need + LOG_FIRST : 2 * log->room, both = log->room + room + log->data;
-    if (!has_room(s->graphs, both))
+    if (!has_room(s, both))
         return false;
     make_room(s, both);
     char *bigger = (char *)s->host->alloc(s->host->user, room);
@@ -162,7 +163,7 @@ static bool same_call(const call_log *log, size_t at, const call_head *head, con
 static void keep_log(ammpl_stream *s)
 {
     graphs *g = s->graphs;
-    if (g->broken || g->log.calls < CALLS_LEAST || !has_room(g, g->log.room + g->log.data)) {
+    if (g->broken || g->log.calls < CALLS_LEAST || !has_room(s, g->log.room + g->log.data)) {
         log_clear(&g->log);
         g->broken = false;
         return;
@@ -403,9 +404,10 @@ int32_t graph_call(ammpl_stream *s, queued_run run, const char *args, size_t byt
 
 /* May what was written down or held back go on with an upload of so many bytes?  At its end it is asked again (keep_log): an
  * upload that was held back belonged to a segment that had its room. */
-static bool may_hold(const graphs *g, size_t bytes)
+static bool may_hold(const ammpl_stream *s, size_t bytes)
 {
-    return bytes <= GRAPH_BYTES && has_room(g, g->log.room + (g->matching ? g->data : g->log.data) + bytes);
+    const graphs *g = s->graphs;
+    return bytes <= s->graph_bytes && has_room(s, g->log.room + (g->matching ? g->data : g->log.data) + bytes);
 }
 
 int32_t graph_upload(ammpl_stream *s, void *dst, const void *src_host, size_t bytes)
@@ -413,7 +415,7 @@ int32_t graph_upload(ammpl_stream *s, void *dst, const void *src_host, size_t by
     call_head head = {NULL, sizeof dst, 0, bytes};
     bool held;
     bool possible = bytes > 0 && dst && src_host && open_graphs(s);
-    if (!possible || (!find_next(s->graphs, &head, (const char *)&dst) && !may_hold(s->graphs, bytes))) {
+    if (!possible || (!find_next(s->graphs, &head, (const char *)&dst) && !may_hold(s, bytes))) {
         TRY(graph_boundary(s));
         return ammpl_cuda_upload(s, dst, src_host, bytes);
     }

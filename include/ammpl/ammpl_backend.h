@@ -197,11 +197,14 @@ typedef struct ammpl_backend {
     /* precision: AMMPL_PRECISION_*; AMMPL_E_UNSUPPORTED where the backend has no such.  Weights go with streams of their own. */
     int32_t (*stream_create)(const ammpl_host *host, int32_t device, int32_t precision, ammpl_stream **out);
     void (*stream_destroy)(ammpl_stream *s); /* waits for what is queued; NULL accepted */
-    /* Bytes that the stream takes at most beside what alloc is asked for, of the device and of the host: what it has, what it may still take
-     * whatever it is asked for, and the scratch of ops that were asked since rehearse was set to 1.  From then on until it is 0 again,
-     * linear_*, attention_*, layernorm_weight_backward and mask_mix_backward compute nothing and follow no pointer but a weight;
-     * no other op is asked for.  NULL: nothing. */
+    /* Bytes that the stream takes at most beside what alloc is asked for, of the device and of the host: what it may take whatever it is
+     * asked for, and the scratch that it has.  From a call with rehearse = 1 until one with 0, linear_*, attention_*,
+     * layernorm_weight_backward and mask_mix_backward compute nothing and follow no pointer but a weight, and no other op is asked for;
+     * the latter call counts, in place of the scratch that there is, what these ops would take.  NULL: nothing. */
     uint64_t (*stream_bytes)(ammpl_stream *s, int32_t rehearse);
+    /* Gives back its scratch, and from now on takes at most `spare` bytes (those it has are given back, too) for what only saves time: part
+     * of what stream_bytes says, as much as the stream likes until this is asked.  NULL: there is no such thing. */
+    int32_t (*stream_trim)(ammpl_stream *s, uint64_t spare);
 } ammpl_backend;
 
 /* What a plug-in exports under this name.  Gives its table, or a status with a sentence through host->fail.  The host

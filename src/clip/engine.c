@@ -29,10 +29,16 @@ static void free_block(ammpli_engine *e, const ammpli_arena *a, void *base)
         e->ops->release(e->stream, base);
 }
 
-static void close_arena(ammpli_engine *e, ammpli_arena *a)
+static void free_blocks(ammpli_engine *e, ammpli_arena *a)
 {
     for (size_t i = 0; i < a->count; i++)
         free_block(e, a, a->block[i].base);
+    a->count = a->used = 0;
+}
+
+static void close_arena(ammpli_engine *e, ammpli_arena *a)
+{
+    free_blocks(e, a);
     ammpli_free(e->ctx, a->block);
 }
 
@@ -57,15 +63,24 @@ size_t ammpli_stream_bytes(const ammpli_engine *e, bool rehearse)
     return b->stream_bytes ? (size_t)b->stream_bytes(e->stream, rehearse) : 0;
 }
 
-/* Of a call without a plan: as if an op's scratch were no more than what it reads and writes. */
+ammpl_status ammpli_stream_trim(ammpli_engine *e, size_t spare)
+{
+    const ammpl_backend *b = e->model->device->backend;
+    return b->stream_trim ? b->stream_trim(e->stream, spare) : AMMPL_OK;
+}
+
+size_t ammpli_arena_bytes(const ammpli_arena *a)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < a->count; i++)
+        bytes += ammpli_block_bytes(a->block[i].size);
+    return bytes;
+}
+
 static bool over_limit(const ammpli_engine *e, size_t more)
 {
-    if (e->limit == 0)
-        return false;
-    size_t total = more, own = ammpli_stream_bytes(e, false);
-    for (size_t i = 0; i < e->arena.count; i++)
-        total += e->arena.block[i].size;
-    return total + (own > 0 ? total + own : 0) > e->limit;
+    return e->limit > 0 &&
+           e->beside + ammpli_arena_bytes(&e->arena) + ammpli_arena_bytes(&e->host) + ammpli_block_bytes(more) > e->limit;
 }
 
 static ammpl_status add_block(ammpli_engine *e, ammpli_arena *a, size_t size)
@@ -94,9 +109,9 @@ static ammpl_status take(ammpli_engine *e, ammpli_arena *a, size_t bytes, size_t
     if (a->count == 0 || a->block[a->count - 1].size - a->used < bytes) {
         /* Doubling, so that the last block soon holds a whole chunk: a release across blocks gives back the last one only. */
         size_t size = a->count ? 2 * a->block[a->count - 1].size : first;
-        size = bytes > size || (a == &e->arena && over_limit(e, size)) ? bytes : size;
-        if (a == &e->arena && over_limit(e, size))
-            return ammpli_fail(AMMPL_E_MEMORY, "memory_limit = %zu: this call needs more; give it fewer images at once, or raise the limit",
+        size = bytes > size || over_limit(e, size) ? bytes : size;
+        if (over_limit(e, size))
+            return ammpli_fail(AMMPL_E_MEMORY, "memory_limit = %zu: this call needs more; give it fewer rows at once, or raise the limit",
                                e->limit);
         TRY(add_block(e, a, size));
     }
@@ -169,11 +184,9 @@ static void reset(ammpli_engine *e, ammpli_arena *a)
     if (a->count <= 1)
         return;
     size_t total = 0;
-    for (size_t i = 0; i < a->count; i++) {
+    for (size_t i = 0; i < a->count; i++)
         total += a->block[i].size;
-        free_block(e, a, a->block[i].base);
-    }
-    a->count = 0;
+    free_blocks(e, a);
     if (add_block(e, a, total) < 0)
         ammpli_clear_error(); /* the next step asks again, and reports it if it must */
 }
@@ -190,9 +203,7 @@ static ammpl_status reserve(ammpli_engine *e, ammpli_arena *a, size_t bytes)
         a->used = 0;
         return AMMPL_OK;
     }
-    for (size_t i = 0; i < a->count; i++)
-        free_block(e, a, a->block[i].base);
-    a->count = 0;
+    free_blocks(e, a);
     return add_block(e, a, bytes);
 }
 
@@ -200,4 +211,12 @@ ammpl_status ammpli_arena_reserve(ammpli_engine *e, size_t bytes, size_t host_by
 {
     TRY(reserve(e, &e->arena, bytes));
     return reserve(e, &e->host, host_bytes);
+}
+
+void ammpli_arena_give_back(ammpli_engine *e, size_t most, size_t host_most)
+{
+    if (ammpli_arena_bytes(&e->arena) > most)
+        free_blocks(e, &e->arena);
+    if (ammpli_arena_bytes(&e->host) > host_most)
+        free_blocks(e, &e->host);
 }

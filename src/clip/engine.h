@@ -27,6 +27,7 @@ typedef struct ammpli_engine {
     ammpl_stream *stream;
     ammpli_arena arena, host;
     size_t limit;     /* bytes of all that a session takes; 0: no limit */
+    size_t beside;    /* of these, what is in no arena */
     bool rehearsing;  /* ops do nothing (rehearsal.c): what is asked of the arenas is counted */
     uint32_t without; /* tests only: exact shortcuts to leave out */
 } ammpli_engine;
@@ -48,8 +49,9 @@ ammpl_status ammpli_settle(const ammpl_ops *ops, ammpl_stream *s, ammpl_status s
 ammpl_status ammpli_engine_open(ammpli_engine *e, const ammpl_model *m); /* does not hold the model */
 void ammpli_engine_close(ammpli_engine *e);
 void ammpli_engine_close_arenas(ammpli_engine *e); /* the memory alone */
-/* Bytes of the stream's own (ammpl_backend.h: stream_bytes; 0 of one that takes none). */
+/* Bytes of the stream's own (ammpl_backend.h: stream_bytes; 0 of one that takes none); and stream_trim. */
 size_t ammpli_stream_bytes(const ammpli_engine *e, bool rehearse);
+ammpl_status ammpli_stream_trim(ammpli_engine *e, size_t spare);
 
 /* Memory until the arena is reset (or released to a mark taken before). Not cleared. */
 ammpl_status ammpli_take(ammpli_engine *e, size_t bytes, void **out);
@@ -66,13 +68,15 @@ void ammpli_arena_release(ammpli_engine *e, ammpli_mark mark); /* gives back wha
 void ammpli_arena_reset(ammpli_engine *e);                     /* everything; merges the blocks */
 /* Nothing is taken, and so many bytes of either kind are there in one block. */
 ammpl_status ammpli_arena_reserve(ammpli_engine *e, size_t bytes, size_t host_bytes);
+/* What an arena's blocks take of their allocator; and of an arena that takes more than so many such bytes, they are given back. */
+size_t ammpli_arena_bytes(const ammpli_arena *a);
+void ammpli_arena_give_back(ammpli_engine *e, size_t most, size_t host_most);
 
 /* rehearsal.c: an engine on which a step can be gone through to see what memory it takes.  Its ops compute nothing, backend memory
  * is not there (nobody but ops looks at it), and what is downloaded is zero. */
 typedef struct ammpli_rehearsal {
     ammpli_engine engine;
     const ammpli_engine *on; /* whose stream is asked what ops would take for themselves */
-    size_t kept;             /* bytes that were allocated outside the arena */
 } ammpli_rehearsal;
 ammpl_status ammpli_rehearsal_open(ammpli_rehearsal *r, const ammpli_engine *on);
 void ammpli_rehearsal_close(ammpli_rehearsal *r);

@@ -140,12 +140,13 @@ ammpl_status ammpli_plain_pads_backward(ammpl_session *s, const ammpl_prompt *p,
 }
 
 /* A copy in memory of the cache's own; NULL stays NULL. */
-static ammpl_status keep_copy(ammpli_engine *e, const float *src, int64_t n, float **out)
+static ammpl_status keep_copy(ammpl_session *s, const float *src, int64_t n, float **out)
 {
+    ammpli_engine *e = &s->engine;
     *out = NULL;
     if (!src)
         return AMMPL_OK;
-    TRY(e->ops->alloc(e->stream, (size_t)n * sizeof *src, (void **)out));
+    TRY(ammpli_session_keep(s, &s->cache.bytes, (size_t)n * sizeof *src, out));
     return e->ops->copy(e->stream, *out, src, (size_t)n * sizeof *src);
 }
 
@@ -160,9 +161,9 @@ ammpl_status ammpli_class_cache_fill(ammpl_session *s, const ammpl_prompt *p, co
     ammpli_mark mark = ammpli_arena_mark(e);
     ammpli_class_side c;
     TRY(ammpli_class_side_forward(s, p, o, true, false, &c));
-    TRY(keep_copy(e, c.z0, C * e->model->embed, &cache->z0));
-    TRY(keep_copy(e, c.pad, c.pads * tile_size(p->model), &cache->pad));
-    TRY(keep_copy(e, c.pad_row, c.pads * ammpli_patch_width(e), &cache->pad_row));
+    TRY(keep_copy(s, c.z0, C * e->model->embed, &cache->z0));
+    TRY(keep_copy(s, c.pad, c.pads * tile_size(p->model), &cache->pad));
+    TRY(keep_copy(s, c.pad_row, c.pads * ammpli_patch_width(e), &cache->pad_row));
     cache->pads = c.pads;
     cache->prompt_id = p->id;
     cache->revision = p->revision;

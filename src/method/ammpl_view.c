@@ -10,6 +10,14 @@ static ammpl_status check(const ammpl_prompt *p, ammpli_ammpl_options *o)
     return ammpli_ammpl_options_of(p, o);
 }
 
+static ammpl_status read_tiles(ammpl_session *s, const ammpl_prompt *p, const ammpli_ammpl_options *o, float *out)
+{
+    int64_t tile = 3 * p->model->patch * p->model->patch;
+    ammpli_arena_reset(&s->engine);
+    TRY(ammpli_class_cache_fill(s, p, o));
+    return s->engine.ops->download(s->engine.stream, out, s->cache.pad, (size_t)(s->cache.pads * tile) * sizeof *out);
+}
+
 ammpl_status ammpli_session_padding(ammpl_session *s, const ammpl_prompt *p, float *out)
 {
     ammpli_ammpl_options o;
@@ -18,9 +26,8 @@ ammpl_status ammpli_session_padding(ammpl_session *s, const ammpl_prompt *p, flo
     memset(out, 0, (size_t)(C * tile) * sizeof *out);
     if (!ammpli_has_pads(&o))
         return AMMPL_OK;
-    ammpli_arena_reset(&s->engine);
-    TRY(ammpli_class_cache_fill(s, p, &o));
-    TRY(s->engine.ops->download(s->engine.stream, out, s->cache.pad, (size_t)(s->cache.pads * tile) * sizeof *out));
+    TRY(ammpli_session_prepare(s, p, AMMPLI_PLAN_CLASSES, 1));
+    TRY(ammpli_session_settle(s, read_tiles(s, p, &o, out)));
     for (int64_t i = s->cache.pads; i < C; i++) /* one tile for all */
         memcpy(out + i * tile, out, (size_t)tile * sizeof *out);
     return AMMPL_OK;
@@ -36,7 +43,7 @@ ammpl_status ammpli_session_masks(ammpl_session *s, const ammpl_prompt *p, uint3
     if (!o.mask)
         return AMMPL_OK;
     ammpli_engine *e = &s->engine;
-    ammpli_arena_reset(e);
+    TRY(ammpli_session_unplanned(s));
     int64_t rows = o.per_class ? C : 1;
     int32_t *index, *device;
     TRY(ammpli_take_host(e, (size_t)(3 * rows) * sizeof *index, (void **)&index));

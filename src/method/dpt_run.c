@@ -140,8 +140,8 @@ static ammpl_status cached_text(run *r)
         ammpli_session_clear_cache(r->s);
         ammpli_mark mark = ammpli_arena_mark(e);
         TRY(text_forward(r, false, &unit));
-        TRY(e->ops->alloc(e->stream, bytes, (void **)&cache->z0));
-        TRY(e->ops->alloc(e->stream, bytes, (void **)&cache->raw));
+        TRY(ammpli_session_keep(r->s, &cache->bytes, bytes, &cache->z0));
+        TRY(ammpli_session_keep(r->s, &cache->bytes, bytes, &cache->raw));
         RUN(copy, cache->z0, unit, bytes);
         RUN(copy, cache->raw, r->w, bytes);
         ammpli_arena_release(e, mark);

@@ -54,7 +54,7 @@ static ammpl_status class_features(ammpl_session *s, const ammpl_prompt *p, cons
         ammpli_session_clear_cache(s);
         ammpli_mark mark = ammpli_arena_mark(e);
         TRY(text_forward(s, p, d, false, &text));
-        TRY(e->ops->alloc(e->stream, bytes, (void **)&cache->z0));
+        TRY(ammpli_session_keep(s, &cache->bytes, bytes, &cache->z0));
         RUN(copy, cache->z0, text.z, bytes);
         ammpli_arena_release(e, mark);
         cache->prompt_id = p->id;

@@ -28,17 +28,32 @@ static size_t fixed_bytes(const ammpl_model *m)
 /* Pixels and features of a rehearsal: nobody looks at them. */
 static const float nothing[1];
 
+static bool has_labels(int32_t call)
+{
+    return call == AMMPL_PLAN_ACCUMULATE || call == AMMPL_PLAN_ACCUMULATE_FEATURES || call == AMMPLI_PLAN_AUX_ROWS;
+}
+
+static ammpl_status rehearse_inference(ammpl_session *s, const ammpl_prompt *p, int32_t call, int64_t n)
+{
+    size_t rows = call == AMMPLI_PLAN_CLASSES ? p->classes : (size_t)n, each = call == AMMPL_PLAN_PREDICT ? p->classes : (size_t)s->model->embed;
+    float *out = ammpli_alloc(s->model->ctx, rows * each, sizeof *out);
+    ammpl_status status = AMMPL_E_MEMORY;
+    if (out)
+        status = call == AMMPL_PLAN_PREDICT    ? p->method->predict(s, p, nothing, n, out)
+                 : call == AMMPLI_PLAN_CLASSES ? p->method->encode_classes(s, p, out)
+                 : call == AMMPLI_PLAN_IMAGES  ? ammpli_encode_images(s, p, nothing, n, out)
+                                               : ammpli_encode_texts(s, NULL, (size_t)n, out);
+    ammpli_free(s->model->ctx, out);
+    return status;
+}
+
 static ammpl_status rehearse_call(ammpl_session *s, const ammpl_prompt *p, int32_t call, int64_t n, int32_t label)
 {
     int32_t *labels;
-    float *logits;
+    int64_t count;
     double loss;
-    if (call == AMMPL_PLAN_PREDICT) {
-        logits = ammpli_alloc(p->ctx, (size_t)n * p->classes, sizeof *logits);
-        ammpl_status status = logits ? p->method->predict(s, p, nothing, n, logits) : AMMPL_E_MEMORY;
-        ammpli_free(p->ctx, logits);
-        return status;
-    }
+    if (!has_labels(call))
+        return rehearse_inference(s, p, call, n);
     if (!(labels = ammpli_alloc(p->ctx, (size_t)n, sizeof *labels)))
         return AMMPL_E_MEMORY;
     for (int64_t i = 0; i < n; i++)
@@ -49,9 +64,31 @@ static ammpl_status rehearse_call(ammpl_session *s, const ammpl_prompt *p, int32
     else
         batch.pixels = nothing;
     /* It adds nothing to p's gradients: no op does anything. */
-    ammpl_status status = p->method->accumulate(s, (ammpl_prompt *)p, &batch, &loss, NULL);
+    ammpl_status status = call == AMMPLI_PLAN_AUX_ROWS ? p->method->aux_rows(s, p, nothing, labels, n, &count)
+                                                       : p->method->accumulate(s, (ammpl_prompt *)p, &batch, &loss, NULL);
     ammpli_free(p->ctx, labels);
     return status;
+}
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+static ammpli_holding largest(const ammpli_holding *a, const ammpli_holding *b)
+{
+    return (ammpli_holding){larger(a->arena, b->arena), larger(a->host, b->host), larger(a->cache, b->cache), larger(a->texts, b->texts),
+                            larger(a->own, b->own)};
+}
+
+static size_t beside_arenas(const ammpl_model *m, const ammpli_holding *h)
+{
+    return fixed_bytes(m) + h->cache + h->texts + h->own;
+}
+
+static int64_t total(const ammpl_model *m, const ammpli_holding *h)
+{
+    return (int64_t)(beside_arenas(m, h) + h->arena + h->host);
 }
 
 /* A session like s goes through the call until its indices fit one block, so that what is used of that is what is needed. */
@@ -69,37 +106,67 @@ static ammpl_status rehearse(const ammpl_session *s, const ammpl_prompt *p, int3
     do {
         ammpli_arena_reset(&as.engine);
         base = as.engine.host.count ? as.engine.host.block[0].base : NULL;
-        as.engine.arena.most = as.engine.host.most = r.kept = 0;
+        as.engine.arena.most = as.engine.host.most = 0;
         as.cache = (ammpli_class_cache){0};
         as.texts = (ammpli_text_cache){0};
         status = rehearse_call(&as, p, call, n, label);
     } while (status >= 0 && as.engine.host.count > 0 && (as.engine.host.count > 1 || as.engine.host.block[0].base != base));
-    plan->arena = as.engine.arena.most > plan->arena ? as.engine.arena.most : plan->arena;
-    plan->host = as.engine.host.most > plan->host ? as.engine.host.most : plan->host;
-    plan->kept = r.kept > plan->kept ? r.kept : plan->kept;
-    size_t own = ammpli_stream_bytes(&s->engine, false);
-    plan->own = own > plan->own ? own : plan->own;
+    plan->arena = larger(as.engine.arena.most, plan->arena);
+    plan->host = larger(as.engine.host.most, plan->host);
+    ammpli_holding needs = {.arena = ammpli_block_bytes(plan->arena),
+                            .host = ammpli_block_bytes(plan->host),
+                            .cache = as.cache.bytes,
+                            .texts = as.texts.bytes,
+                            .own = ammpli_stream_bytes(&s->engine, false) + s->most_spare - s->spare};
+    plan->needs = largest(&needs, &plan->needs);
     r.engine = as.engine;
     ammpli_rehearsal_close(&r);
     return status;
 }
 
+/* Those that make a difference: where no label is, more go in parts. */
+static int64_t counted(int32_t call, int64_t n)
+{
+    int64_t most = has_labels(call) ? n : call == AMMPLI_PLAN_TEXTS ? AMMPLI_TEXTS_AT_ONCE : AMMPLI_IMAGES_AT_ONCE;
+    return n < most ? n : most;
+}
+
 ammpl_status ammpli_session_footprint(const ammpl_session *s, const ammpl_prompt *p, int32_t call, int64_t n, int64_t budget,
                                       ammpli_session_plan *plan)
 {
-    *plan = (ammpli_session_plan){.prompt_id = p->id, .binding = p->binding, .call = call, .n = n, .budget = budget};
-    if (call == AMMPL_PLAN_PREDICT && n > AMMPLI_IMAGES_AT_ONCE) /* more go in parts */
-        n = AMMPLI_IMAGES_AT_ONCE;
+    n = counted(call, n);
+    *plan = (ammpli_session_plan){.call = call, .n = n, .budget = budget, .spare = s->most_spare};
+    if (p) {
+        plan->prompt_id = p->id;
+        plan->binding = p->binding;
+    }
     /* Both ends: the rehearsal ranks classes in their order, so one of them is among a picture's likeliest, one is not. */
     TRY(rehearse(s, p, call, n, 0, budget, plan));
-    if (call != AMMPL_PLAN_PREDICT)
+    if (has_labels(call))
         TRY(rehearse(s, p, call, n, (int32_t)p->classes - 1, budget, plan));
-    plan->total = (int64_t)(fixed_bytes(s->model) + ammpli_block_bytes(plan->arena) + ammpli_block_bytes(plan->host) + plan->kept + plan->own);
+    plan->total = total(s->model, &plan->needs);
     return AMMPL_OK;
 }
 
+static ammpl_status does_not_fit(const ammpl_session *s, const ammpl_prompt *p, int32_t call, int64_t n, int64_t least)
+{
+    long long limit = s->memory_limit, images = n;
+    if (call == AMMPLI_PLAN_IMAGES || call == AMMPLI_PLAN_TEXTS)
+        return ammpli_fail(AMMPL_E_MEMORY, "memory_limit = %lld: encoding %s, one at a time, needs at least %lld bytes; raise the limit", limit,
+                           call == AMMPLI_PLAN_IMAGES ? "images" : "texts", (long long)least);
+    if (call == AMMPLI_PLAN_CLASSES)
+        return ammpli_fail(AMMPL_E_MEMORY, "memory_limit = %lld: encoding %zu class%s needs at least %lld bytes with method %s; raise the limit",
+                           limit, p->classes, p->classes > 1 ? "es" : "", (long long)least, p->method->name);
+    return ammpli_fail(AMMPL_E_MEMORY,
+                       "memory_limit = %lld: %s of %lld image%s and %zu class%s needs at least %lld bytes with method %s; raise the "
+                       "limit, or give fewer images at once",
+                       limit, call == AMMPL_PLAN_PREDICT ? "prediction" : call == AMMPLI_PLAN_AUX_ROWS ? "counting auxiliary rows" : "a training step", images,
+                       n > 1 ? "s" : "", p->classes, p->classes > 1 ? "es" : "", (long long)least, p->method->name);
+}
+
 /* The largest budget with which the call keeps within the limit: each halving of an interval is a rehearsal.  Stages compare budgets
- * with estimates from above, so the largest may be more than the limit. */
+ * with estimates from above, so the largest may be more than the limit.  What would not fit at all goes without what the stream takes
+ * only to save time. */
 static ammpl_status fit(const ammpl_session *s, const ammpl_prompt *p, int32_t call, int64_t n, ammpli_session_plan *plan)
 {
     enum { HALVINGS = 16 };
@@ -109,32 +176,32 @@ static ammpl_status fit(const ammpl_session *s, const ammpl_prompt *p, int32_t c
     if (plan->total <= limit)
         return AMMPL_OK;
     TRY(ammpli_session_footprint(s, p, call, n, low, plan));
-    if (plan->total > limit)
-        return ammpli_fail(AMMPL_E_MEMORY,
-                           "memory_limit = %lld: %s of %lld image%s and %zu class%s needs at least %lld bytes with method %s; raise the "
-                           "limit, or give fewer images at once",
-                           (long long)limit, call == AMMPL_PLAN_PREDICT ? "prediction" : "a training step", (long long)n, n > 1 ? "s" : "",
-                           p->classes, p->classes > 1 ? "es" : "", (long long)plan->total, p->method->name);
+    size_t without = plan->total > limit ? s->most_spare : 0;
+    if (plan->total - (int64_t)without > limit)
+        return does_not_fit(s, p, call, n, plan->total - (int64_t)without);
     for (int i = 0; i < HALVINGS && high - low > 1; i++) {
         int64_t middle = low + (high - low) / 2;
         TRY(ammpli_session_footprint(s, p, call, n, middle, &other));
-        if (other.total <= limit) {
+        if (other.total - (int64_t)without <= limit) {
             *plan = other;
             low = middle;
         } else {
             high = middle;
         }
     }
+    plan->spare -= without;
+    plan->needs.own -= without;
+    plan->total -= (int64_t)without;
     return AMMPL_OK;
 }
 
 ammpl_status ammpli_session_plan_of(ammpl_session *s, const ammpl_prompt *p, int32_t call, int64_t n, ammpli_session_plan *out)
 {
-    if (call != AMMPL_PLAN_PREDICT)
+    if (call == AMMPL_PLAN_ACCUMULATE || call == AMMPL_PLAN_ACCUMULATE_FEATURES)
         TRY(ammpli_session_check_step(p, call == AMMPL_PLAN_ACCUMULATE_FEATURES));
     for (int i = 0; i < AMMPLI_PLANS; i++) {
         const ammpli_session_plan *known = &s->plan[i];
-        if (known->prompt_id == p->id && known->binding == p->binding && known->call == call && known->n == n) {
+        if (known->prompt_id == (p ? p->id : 0) && known->binding == (p ? p->binding : 0) && known->call == call && known->n == counted(call, n)) {
             *out = *known;
             return AMMPL_OK;
         }
@@ -148,21 +215,68 @@ ammpl_status ammpli_session_plan_of(ammpl_session *s, const ammpl_prompt *p, int
     return AMMPL_OK;
 }
 
+static ammpl_status trim(ammpl_session *s, size_t spare)
+{
+    TRY(ammpli_stream_trim(&s->engine, spare));
+    s->spare = spare;
+    return AMMPL_OK;
+}
+
+/* What the session holds beside what the call needs is given back where both would pass the limit: each kind of memory comes to the larger
+ * of what there is of it and what is needed. */
+static ammpl_status make_room(ammpl_session *s, const ammpli_session_plan *plan)
+{
+    ammpli_engine *e = &s->engine;
+    const ammpli_holding *needs = &plan->needs;
+    if (s->spare != plan->spare)
+        TRY(trim(s, plan->spare));
+    ammpli_holding held = {ammpli_arena_bytes(&e->arena), ammpli_arena_bytes(&e->host), s->cache.bytes, s->texts.bytes, ammpli_stream_bytes(e, false)};
+    ammpli_holding both = largest(&held, needs);
+    if (total(s->model, &both) > s->memory_limit) {
+        ammpli_arena_give_back(e, needs->arena, needs->host);
+        if (held.cache > needs->cache)
+            ammpli_session_clear_cache(s);
+        if (held.texts > needs->texts)
+            ammpli_session_clear_texts(s);
+        if (held.own > needs->own)
+            TRY(trim(s, plan->spare));
+        both = *needs;
+    }
+    e->beside = beside_arenas(s->model, &both);
+    s->after_plan = true;
+    return AMMPL_OK;
+}
+
 ammpl_status ammpli_session_prepare(ammpl_session *s, const ammpl_prompt *p, int32_t call, int64_t n)
 {
-    ammpli_session_plan plan;
-    TRY(ammpli_session_plan_of(s, p, call, n, &plan));
+    ammpli_session_plan plan = {.budget = s->most};
+    if (s->memory_limit == 0 && call > AMMPL_PLAN_ACCUMULATE_FEATURES) { /* it finds its memory as it comes */
+        s->budget = s->most;
+        return AMMPL_OK;
+    }
+    ammpl_status status = ammpli_session_plan_of(s, p, call, n, &plan);
     s->budget = plan.budget;
+    TRY(status);
+    if (s->memory_limit > 0)
+        TRY(make_room(s, &plan));
     return ammpli_arena_reserve(&s->engine, plan.arena, plan.host);
 }
 
-void ammpli_session_unplanned(ammpl_session *s)
+ammpl_status ammpli_session_unplanned(ammpl_session *s)
 {
-    s->budget = s->most;
-    if (s->memory_limit > 0) { /* blocks that double are three times what is needed, and a device's ops may take as much again */
-        int64_t own = (int64_t)ammpli_stream_bytes(&s->engine, false), left = s->memory_limit - own;
-        s->budget = left <= 0 ? 1 : left / (own > 0 ? 6 : 3);
+    ammpli_engine *e = &s->engine;
+    if (s->memory_limit > 0) {
+        if (s->after_plan) {
+            ammpli_arena_give_back(e, 0, 0);
+            ammpli_session_clear_cache(s);
+            ammpli_session_clear_texts(s);
+            TRY(trim(s, 0));
+            s->after_plan = false;
+        }
+        e->beside = fixed_bytes(s->model) + ammpli_stream_bytes(e, false);
     }
+    ammpli_arena_reset(e);
+    return AMMPL_OK;
 }
 
 ammpl_status ammpli_session_budget(ammpl_session *s)
@@ -170,14 +284,27 @@ ammpl_status ammpli_session_budget(ammpl_session *s)
     const ammpl_model *m = s->model;
     uint64_t now, all;
     TRY(m->device->backend->memory(&m->ctx->host, m->device->index, &now, &all));
-    s->most = (int64_t)((on_cpu(m) ? now : all) / SHARE);
-    ammpli_session_unplanned(s);
+    s->budget = s->most = (int64_t)((on_cpu(m) ? now : all) / SHARE);
+    if (s->memory_limit > 0) {
+        size_t with = ammpli_stream_bytes(&s->engine, false);
+        TRY(trim(s, 0));
+        s->most_spare = with - ammpli_stream_bytes(&s->engine, false);
+    }
     return AMMPL_OK;
+}
+
+static int64_t at_once(const ammpl_session *s, const ammpli_tower *tower, int64_t len, int64_t most)
+{
+    int64_t fit = s->budget / (int64_t)ammpli_pass_bytes(tower, len, false);
+    return fit < 1 ? 1 : fit < most ? fit : most;
 }
 
 int64_t ammpli_images_at_once(const ammpl_session *s, int64_t most)
 {
-    const ammpl_model *m = s->model;
-    int64_t fit = s->budget / (int64_t)ammpli_pass_bytes(&m->image, m->grid * m->grid + 1, false);
-    return fit < 1 ? 1 : fit < most ? fit : most;
+    return at_once(s, &s->model->image, s->model->grid * s->model->grid + 1, most);
+}
+
+int64_t ammpli_texts_at_once(const ammpl_session *s, int64_t most)
+{
+    return at_once(s, &s->model->text, s->model->context, most);
 }

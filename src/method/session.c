@@ -19,6 +19,19 @@ void ammpli_session_clear_cache(ammpl_session *s)
     s->cache = (ammpli_class_cache){0};
 }
 
+void ammpli_session_clear_texts(ammpl_session *s)
+{
+    s->engine.ops->release(s->engine.stream, s->texts.z);
+    s->texts = (ammpli_text_cache){0};
+}
+
+ammpl_status ammpli_session_keep(ammpl_session *s, size_t *held, size_t bytes, float **out)
+{
+    TRY(s->engine.ops->alloc(s->engine.stream, bytes, (void **)out));
+    *held += ammpli_block_bytes(bytes);
+    return AMMPL_OK;
+}
+
 void ammpli_session_release(ammpl_session *s)
 {
     if (!s || atomic_fetch_sub(&s->ref.count, 1) > 1)
@@ -26,7 +39,7 @@ void ammpli_session_release(ammpl_session *s)
     ammpl_context *ctx = s->engine.ctx;
     ammpl_model *m = s->model;
     ammpli_session_clear_cache(s);
-    s->engine.ops->release(s->engine.stream, s->texts.z);
+    ammpli_session_clear_texts(s);
     ammpli_engine_close(&s->engine);
     ammpli_free(ctx, s);
     ammpli_model_release(m);
@@ -68,6 +81,16 @@ static ammpl_status encode_tokens(ammpli_engine *e, int32_t *const *ids, const s
     return e->ops->download(e->stream, out, unit, (size_t)(n * E) * sizeof *out);
 }
 
+/* What a plan encodes for text i: as many ids as there can be, of which no two texts have more than the first in common. */
+static ammpl_status take_longest(ammpli_engine *e, size_t i, int32_t **ids, size_t *n)
+{
+    *n = (size_t)e->model->context;
+    TRY(ammpli_take_host_zeros(e, e->model->context, sizeof **ids, (void **)ids));
+    for (size_t j = 1; j < *n; j++)
+        (*ids)[j] = -1 - (int32_t)i;
+    return AMMPL_OK;
+}
+
 /* Ids of a text in the step's memory. */
 static ammpl_status take_tokens(ammpli_engine *e, const char *text, int32_t **ids, size_t *n)
 {
@@ -80,34 +103,39 @@ static ammpl_status take_tokens(ammpli_engine *e, const char *text, int32_t **id
     return status;
 }
 
-enum { TEXTS_AT_ONCE = 64 };
-
 ammpl_status ammpli_encode_texts(ammpl_session *s, const char *const *texts, size_t n, float *out)
 {
     ammpli_engine *e = &s->engine;
     if (!s->model->has_text)
         return ammpli_fail(AMMPL_E_STATE, "the model was loaded with towers = image; texts need the text tower");
-    for (size_t from = 0; from < n; from += TEXTS_AT_ONCE) {
-        size_t count = n - from < TEXTS_AT_ONCE ? n - from : TEXTS_AT_ONCE, len[TEXTS_AT_ONCE];
-        int32_t *ids[TEXTS_AT_ONCE];
+    size_t most = (size_t)ammpli_texts_at_once(s, AMMPLI_TEXTS_AT_ONCE);
+    for (size_t from = 0; from < n; from += most) {
+        size_t count = n - from < most ? n - from : most, len[AMMPLI_TEXTS_AT_ONCE];
+        int32_t *ids[AMMPLI_TEXTS_AT_ONCE];
         ammpli_mark mark = ammpli_arena_mark(e);
         for (size_t i = 0; i < count; i++)
-            TRY(take_tokens(e, texts[from + i], &ids[i], &len[i]));
+            TRY(texts ? take_tokens(e, texts[from + i], &ids[i], &len[i]) : take_longest(e, i, &ids[i], &len[i]));
         TRY(encode_tokens(e, ids, len, (int64_t)count, out + (int64_t)from * s->model->embed));
         ammpli_arena_release(e, mark);
     }
     return AMMPL_OK;
 }
 
-static ammpl_status settle(ammpl_session *s, ammpl_status status)
+ammpl_status ammpli_session_settle(ammpl_session *s, ammpl_status status)
 {
-    return ammpli_settle(s->engine.ops, s->engine.stream, status);
+    status = ammpli_settle(s->engine.ops, s->engine.stream, status);
+    if (status < 0) {
+        ammpli_session_clear_cache(s);
+        ammpli_session_clear_texts(s);
+    }
+    return status;
 }
 
 ammpl_status ammpli_session_encode_texts(ammpl_session *s, const char *const *texts, size_t n, float *out)
 {
+    TRY(ammpli_session_prepare(s, NULL, AMMPLI_PLAN_TEXTS, (int64_t)n));
     ammpli_arena_reset(&s->engine);
-    return settle(s, ammpli_encode_texts(s, texts, n, out));
+    return ammpli_session_settle(s, ammpli_encode_texts(s, texts, n, out));
 }
 
 /* One part of them, B images. */
@@ -145,29 +173,37 @@ ammpl_status ammpli_plain_features(ammpl_session *s, const float *pixels, int64_
 static ammpl_status encode_plain(ammpl_session *s, const float *pixels, int64_t n, float *out)
 {
     ammpli_engine *e = &s->engine;
-    float *x;
-    ammpli_arena_reset(e);
-    TRY(ammpli_plain_features(s, pixels, n, &x));
-    return e->ops->download(e->stream, out, x, (size_t)(n * s->model->embed) * sizeof *out);
+    int64_t R = s->model->grid * s->model->patch, E = s->model->embed, most = ammpli_images_at_once(s, AMMPLI_IMAGES_AT_ONCE);
+    for (int64_t from = 0; from < n; from += most) {
+        int64_t B = n - from < most ? n - from : most;
+        float *x;
+        ammpli_arena_reset(e);
+        TRY(ammpli_plain_features(s, pixels + from * 3 * R * R, B, &x));
+        RUN(download, out + from * E, x, (size_t)(B * E) * sizeof *out);
+    }
+    return AMMPL_OK;
+}
+
+ammpl_status ammpli_encode_images(ammpl_session *s, const ammpl_prompt *p, const float *pixels, int64_t n, float *out)
+{
+    return p && p->method->encode_images ? p->method->encode_images(s, p, pixels, n, out) : encode_plain(s, pixels, n, out);
 }
 
 ammpl_status ammpli_session_encode_images(ammpl_session *s, const ammpl_prompt *p, const float *pixels, size_t n, float *out)
 {
     if (!s->model->has_image)
         return ammpli_fail(AMMPL_E_STATE, "the model was loaded with towers = text; images need the image tower");
-    ammpli_session_unplanned(s);
-    if (!p || !p->method->encode_images)
-        return settle(s, encode_plain(s, pixels, (int64_t)n, out));
-    if (p->method->conditioning(p) & 2)
+    if (p && p->method->encode_images && p->method->conditioning(p) & 2)
         return ammpli_fail(AMMPL_E_STATE, "under this %s prompt an image looks different to every class; use ammpl_session_predict",
                            p->method->name);
-    return settle(s, p->method->encode_images(s, p, pixels, (int64_t)n, out));
+    TRY(ammpli_session_prepare(s, p, AMMPLI_PLAN_IMAGES, (int64_t)n));
+    return ammpli_session_settle(s, ammpli_encode_images(s, p, pixels, (int64_t)n, out));
 }
 
 ammpl_status ammpli_session_encode_classes(ammpl_session *s, const ammpl_prompt *p, float *out)
 {
-    ammpli_session_unplanned(s);
-    return settle(s, p->method->encode_classes(s, p, out));
+    TRY(ammpli_session_prepare(s, p, AMMPLI_PLAN_CLASSES, 1));
+    return ammpli_session_settle(s, p->method->encode_classes(s, p, out));
 }
 
 /* AMMPL_E_NUMERIC unless all n are finite. */
@@ -182,7 +218,7 @@ static ammpl_status check_finite(const float *x, size_t n)
 ammpl_status ammpli_session_predict(ammpl_session *s, const ammpl_prompt *p, const float *pixels, size_t n, float *logits)
 {
     TRY(ammpli_session_prepare(s, p, AMMPL_PLAN_PREDICT, (int64_t)n));
-    TRY(settle(s, p->method->predict(s, p, pixels, (int64_t)n, logits)));
+    TRY(ammpli_session_settle(s, p->method->predict(s, p, pixels, (int64_t)n, logits)));
     return check_finite(logits, n * p->classes);
 }
 
@@ -200,8 +236,10 @@ ammpl_status ammpli_session_aux_rows(ammpl_session *s, const ammpl_prompt *p, co
 {
     *rows = 0;
     TRY(check_labels(p, label, n));
-    ammpli_session_unplanned(s);
-    return p->method->aux_rows ? settle(s, p->method->aux_rows(s, p, pixels, label, (int64_t)n, rows)) : AMMPL_OK;
+    if (!p->method->aux_rows)
+        return AMMPL_OK;
+    TRY(ammpli_session_prepare(s, p, AMMPLI_PLAN_AUX_ROWS, (int64_t)n));
+    return ammpli_session_settle(s, p->method->aux_rows(s, p, pixels, label, (int64_t)n, rows));
 }
 
 ammpl_status ammpli_session_check_step(const ammpl_prompt *p, bool features)
@@ -219,5 +257,5 @@ ammpl_status ammpli_session_accumulate(ammpl_session *s, ammpl_prompt *p, const 
     TRY(ammpli_session_check_step(p, batch->features != NULL));
     TRY(check_labels(p, batch->label, batch->n));
     TRY(ammpli_session_prepare(s, p, batch->features ? AMMPL_PLAN_ACCUMULATE_FEATURES : AMMPL_PLAN_ACCUMULATE, (int64_t)batch->n));
-    return settle(s, p->method->accumulate(s, p, batch, loss, logits));
+    return ammpli_session_settle(s, p->method->accumulate(s, p, batch, loss, logits));
 }

@@ -15,7 +15,7 @@ ammpl_status ammpli_session_embed_tokens(ammpl_session *s, const int32_t *id, in
             return ammpli_fail(AMMPL_E_RANGE, "token %lld is %d: the vocabulary has 0 to %lld", (long long)i, id[i], (long long)m->vocab - 1);
     int32_t *device;
     float *rows;
-    ammpli_arena_reset(e);
+    TRY(ammpli_session_unplanned(s));
     TRY(ammpli_take_ints(e, id, n, &device));
     TRY(ammpli_take_floats(e, n * m->text.width, &rows));
     RUN(embed, rows, m->token_table, m->token_dtype, device, n, m->text.width);
@@ -58,7 +58,7 @@ ammpl_status ammpli_session_similarity(ammpl_session *s, const float *x, int64_t
     ammpli_engine *e = &s->engine;
     unit a, b;
     float *out;
-    ammpli_arena_reset(e);
+    TRY(ammpli_session_unplanned(s));
     TRY(take_unit(e, "x", x, n, &a));
     TRY(take_unit(e, "z", z, C, &b));
     TRY(ammpli_take_floats(e, n * C, &out));
@@ -85,7 +85,7 @@ ammpl_status ammpli_session_similarity_backward(ammpl_session *s, const float *x
     int64_t E = e->model->embed;
     float scale = (float)exp(e->model->logit_scale), *d, *dy;
     unit a, b;
-    ammpli_arena_reset(e);
+    TRY(ammpli_session_unplanned(s));
     TRY(take_unit(e, "x", x, n, &a));
     TRY(take_unit(e, "z", z, C, &b));
     TRY(ammpli_take_copy(e, dlogits, n * C, &d));
@@ -109,7 +109,7 @@ ammpl_status ammpli_session_cross_entropy(ammpl_session *s, const float *logits,
     for (int64_t i = 0; i < n; i++)
         if (label[i] < 0 || label[i] >= C)
             return ammpli_fail(AMMPL_E_LABEL, "label %lld is %d: there are classes 0 to %lld", (long long)i, label[i], (long long)C - 1);
-    ammpli_arena_reset(e);
+    TRY(ammpli_session_unplanned(s));
     TRY(ammpli_take_copy(e, logits, n * C, &x));
     TRY(ammpli_take_floats(e, n * C, &d));
     TRY(ammpli_cross_entropy(e, x, label, n, C, weight > 0 ? weight : 1.0 / (double)n, loss, d));

@@ -167,8 +167,7 @@ ammpl_status ammpli_template_features(ammpl_session *s, const ammpl_prompt *p, c
     *z = cache->z;
     if (cache->prompt_id == p->id && cache->binding == p->binding)
         return AMMPL_OK;
-    e->ops->release(e->stream, cache->z);
-    *cache = (ammpli_text_cache){0};
+    ammpli_session_clear_texts(s);
     size_t count = p->classes * (size_t)p->model->embed;
     ammpli_mark mark = ammpli_arena_mark(e);
     float *feature;
@@ -176,7 +175,7 @@ ammpl_status ammpli_template_features(ammpl_session *s, const ammpl_prompt *p, c
     TRY(ammpli_take_host(e, count * sizeof *feature, (void **)&feature));
     TRY(ammpli_take_host_zeros(e, (int64_t)count, sizeof *sum, (void **)&sum));
     TRY(encode(s, p, feature, sum));
-    TRY(e->ops->alloc(e->stream, count * sizeof *feature, (void **)&cache->z));
+    TRY(ammpli_session_keep(s, &cache->bytes, count * sizeof *feature, &cache->z));
     RUN(upload, cache->z, feature, count * sizeof *feature);
     ammpli_arena_release(e, mark);
     cache->prompt_id = p->id;

@@ -54,7 +54,7 @@ static union {
 
 static const ammpl_backend backend = {KIND == OTHER_VERSION ? AMMPL_BACKEND_SPI_VERSION + 1 : AMMPL_BACKEND_SPI_VERSION,
                                       sizeof(ammpl_backend), KIND == NO_NAME ? NULL : "stub", &table.ops, device_count,
-                                      describe, memory, stream_create, stream_destroy, NULL};
+                                      describe, memory, stream_create, stream_destroy, NULL, NULL};
 
 int32_t ammpl_backend_entry(const ammpl_host *host, const ammpl_backend **out)
 {

@@ -195,6 +195,59 @@ START_TEST(one_session)
 }
 END_TEST
 
+typedef struct lossy {
+    const ammpl_ops *ops;
+    size_t features, logits; /* bytes */
+} lossy;
+static lossy real;
+
+static int32_t lose_copy(ammpl_stream *s, void *dst, const void *src, size_t bytes)
+{
+    (void)s;
+    (void)dst;
+    (void)src;
+    (void)bytes;
+    return AMMPL_OK;
+}
+
+static int32_t lose_upload(ammpl_stream *s, void *dst, const void *src, size_t bytes)
+{
+    return bytes == real.features ? AMMPL_OK : real.ops->upload(s, dst, src, bytes);
+}
+
+static int32_t fail_download(ammpl_stream *s, void *dst, const void *src, size_t bytes)
+{
+    return bytes == real.logits ? ammpli_fail(AMMPL_E_BACKEND, "what was queued is lost") : real.ops->download(s, dst, src, bytes);
+}
+
+/* What a failing call queued for a cache may be lost with it: the next one does not read it. */
+START_TEST(caches_after_a_failure)
+{
+    const kind *k = &kinds[_i];
+    nano n;
+    ammpl_session *s;
+    float logits[NANO_IMAGES * NANO_CLASSES];
+    kind_open(&n, k, NULL);
+    kind_fill(n.prompt);
+    float *pixels = nano_pixels(&n), *want = nano_logits(&n, n.prompt);
+    ck_ok(ammpli_session_create(n.model, n.cfg, &s));
+    real = (lossy){s->engine.ops, NANO_CLASSES * (size_t)n.model->embed * sizeof(float), sizeof logits};
+    ammpl_ops ops = *real.ops;
+    ops.copy = lose_copy;
+    ops.upload = lose_upload;
+    ops.download = fail_download;
+    s->engine.ops = &ops;
+    ck_status(ammpli_session_predict(s, n.prompt, pixels, NANO_IMAGES, logits), AMMPL_E_BACKEND, "lost");
+    s->engine.ops = real.ops;
+    ck_ok(ammpli_session_predict(s, n.prompt, pixels, NANO_IMAGES, logits));
+    ck_assert_msg(memcmp(logits, want, sizeof logits) == 0, "%s: another prediction", k->name);
+    ammpli_session_release(s);
+    free(pixels);
+    free(want);
+    nano_close(&n);
+}
+END_TEST
+
 START_TEST(costs)
 {
     const kind *k = &kinds[_i];
@@ -246,6 +299,7 @@ int main(void)
     tcase_add_loop_test(c, given_features, 0, KINDS);
     tcase_add_loop_test(c, bad_batches, 0, KINDS);
     tcase_add_test(c, one_session);
+    tcase_add_loop_test(c, caches_after_a_failure, 0, KINDS);
     tcase_add_loop_test(c, costs, 0, KINDS);
     tcase_add_test(c, zero_shot_learns_nothing);
     suite_add_tcase(s, c);

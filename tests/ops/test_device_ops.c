@@ -189,6 +189,69 @@ START_TEST(scratch_is_foretold)
 }
 END_TEST
 
+/* Every op that may have scratch, in shapes where it does, on a stream of every precision; what stream_trim gives back. */
+START_TEST(scratch_of_every_op)
+{
+    static const int32_t precisions[] = {AMMPL_PRECISION_F32, AMMPL_PRECISION_TF32, AMMPL_PRECISION_BF16, AMMPL_PRECISION_F16};
+    static const char *const names[] = {"layernorm_weight_backward", "attention_backward", "linear_forward", "mask_mix_backward", "linear_backward",
+                                        "attention_forward of equal lengths", "attention_backward of equal lengths"};
+    enum { L = 36, T = 2 * L, D = 24, H = 2, OPS = 7, FLOATS = 16 * T * D, OF_A_BLOCK = 128 };
+    static float zeros[FLOATS];
+    if (configure)
+        configure(1, GIB, 1);
+    device d = open_device();
+    const ammpl_ops *ops = d.backend->ops;
+    ammpl_stream *own = d.stream;
+    ck_ok(d.backend->stream_create(&d.ctx->host, 0, precisions[_i], &d.stream));
+    void *x, *index;
+    ammpl_weight *w;
+    const int32_t start[T] = {0, L, T};
+    ck_ok(ops->weight_create(d.stream, zeros, AMMPL_DTYPE_F32, 0, D, D, &w));
+    ck_ok(ops->alloc(d.stream, sizeof zeros, &x));
+    ck_ok(ops->alloc(d.stream, sizeof start, &index));
+    ck_ok(ops->upload(d.stream, x, zeros, sizeof zeros));
+    ck_ok(ops->upload(d.stream, index, start, sizeof start));
+    ck_ok(ops->gemm(d.stream, 1, 1, 1, 1, 1, x, 0, 0, x, 0, 0, 0, (float *)x + 1, 0));
+    float *y = (float *)x + FLOATS / 2;
+    for (int i = 0; i < OPS; i++) {
+        uint64_t launches = 0, foretold = 0, without = 0, now = 0;
+        for (int asked = 1; asked >= 0; asked--) {
+            if (asked) {
+                ck_ok(d.backend->stream_trim(d.stream, 0)); /* without graphs, whose lists would be counted */
+                ck_ok(ops->scale(d.stream, x, 1, 1));
+                ck_ok(ops->sync(d.stream));
+                launches = counted ? counted()->launches + counted()->products : 0;
+                without = d.backend->stream_bytes(d.stream, 1);
+                now = atomic_load(&d.ctx->memory_now);
+            }
+            switch (i) {
+            case 4: ck_ok(ops->linear_backward(d.stream, y, x, w, NULL, AMMPL_ACT_NONE, T)); break;
+            case 5: ck_ok(ops->attention_forward(d.stream, y, x, index, 2, L, T, D, H, 0, NULL, NULL, 0)); break;
+            case 6: ck_ok(ops->attention_backward(d.stream, y, x, x, x, index, 2, L, T, D, H, 0, NULL, NULL, NULL, 0)); break;
+            default: ck_ok(scratch_op(&d, i, y, x, w, index, i == 3 ? 2 : L, D)); break;
+            }
+            if (asked) {
+                foretold = d.backend->stream_bytes(d.stream, 0) - without;
+                ck_assert(!counted || counted()->launches + counted()->products == launches);
+                ck_assert_uint_eq(d.backend->stream_bytes(d.stream, 0), without); /* what was foretold once is not there */
+            }
+        }
+        ck_ok(ops->sync(d.stream));
+        uint64_t taken = atomic_load(&d.ctx->memory_now) - now;
+        bool none = i == 4 && _i < 2; /* factors as they are */
+        ck_assert_msg(none ? foretold == 0 && taken == 0 : foretold > 0 && taken >= foretold && taken <= foretold + OF_A_BLOCK,
+                      "%s in precision %d: %d bytes foretold, %d taken", names[i], (int)precisions[_i], (int)foretold, (int)taken);
+        ck_assert_uint_eq(d.backend->stream_bytes(d.stream, 0) - without, foretold);
+    }
+    ops->release(d.stream, x);
+    ops->release(d.stream, index);
+    ops->weight_destroy(d.stream, w);
+    d.backend->stream_destroy(d.stream);
+    d.stream = own;
+    close_device(&d);
+}
+END_TEST
+
 /* Two streams of one device that hand memory to each other by way of the host. */
 START_TEST(two_streams)
 {
@@ -354,6 +417,8 @@ int main(int argc, char **argv)
         tcase_add_test(all, out_of_device_memory);
     if (is_wanted("scratch_is_foretold"))
         tcase_add_test(all, scratch_is_foretold);
+    if (is_wanted("scratch_of_every_op"))
+        tcase_add_loop_test(all, scratch_of_every_op, 0, 4);
     if (is_wanted("two_streams"))
         tcase_add_test(all, two_streams);
     if (is_wanted("repeated_steps"))
