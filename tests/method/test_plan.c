@@ -530,8 +530,9 @@ START_TEST(limit_of_cosines)
         many[i] = (float)(i % 5) - 1.5f;
     ck_ok(ammpli_session_similarity(m.n.session, many, MANY, many, MANY, want));
     count(m.n.ctx, &c);
-    for (int64_t limit = 230000; limit < 4000000; limit += limit / 8) {
+    for (int64_t low = 230000, high = 4000000; high - low > 1;) { /* to the least that suffices, where host memory makes a difference */
         ammpl_session *s;
+        int64_t limit = low + (high - low) / 2;
         long long before = atomic_load(&c.now);
         ck_ok(ammpli_config_set_int(m.n.cfg, AMMPL_OPT_MEMORY_LIMIT, limit));
         ck_ok(ammpli_session_create(m.n.model, m.n.cfg, &s));
@@ -539,6 +540,7 @@ START_TEST(limit_of_cosines)
         ammpl_status status = ammpli_session_similarity(s, many, MANY, many, MANY, logits);
         ck_assert(status == AMMPL_OK || (status == AMMPL_E_MEMORY && strstr(ammpli_error_text(), "raise the limit")));
         ck_assert(status < 0 || memcmp(logits, want, MANY * MANY * sizeof *logits) == 0);
+        *(status < 0 ? &low : &high) = limit;
         *(status < 0 ? &refused : &fit) += 1;
         ammpli_clear_error();
         ck_ok(mixed_call(&m, s, COSINES, got));
@@ -546,7 +548,7 @@ START_TEST(limit_of_cosines)
         ck_assert_msg(atomic_load(&c.peak) - before <= limit, "a limit of %lld bytes, %lld taken", (long long)limit, atomic_load(&c.peak) - before);
         ammpli_session_release(s);
     }
-    ck_assert_msg(fit > 3 && refused > 3, "%d limits suffice, %d do not", fit, refused);
+    ck_assert_msg(fit > 1 && refused > 1, "%d limits suffice, %d do not", fit, refused);
     free(want);
     free(logits);
     free(many);
