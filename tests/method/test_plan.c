@@ -530,7 +530,8 @@ START_TEST(limit_of_cosines)
         many[i] = (float)(i % 5) - 1.5f;
     ck_ok(ammpli_session_similarity(m.n.session, many, MANY, many, MANY, want));
     count(m.n.ctx, &c);
-    for (int64_t low = 230000, high = 4000000; high - low > 1;) { /* to the least that suffices, where host memory makes a difference */
+    int64_t low = 230000, high = 4000000;
+    while (high - low > 1) { /* to the least that suffices, where host memory makes a difference */
         ammpl_session *s;
         int64_t limit = low + (high - low) / 2;
         long long before = atomic_load(&c.now);
@@ -548,6 +549,15 @@ START_TEST(limit_of_cosines)
         ck_assert_msg(atomic_load(&c.peak) - before <= limit, "a limit of %lld bytes, %lld taken", (long long)limit, atomic_load(&c.peak) - before);
         ammpli_session_release(s);
     }
+    ammpl_session *used; /* the least suffices after a call with a plan, too */
+    long long before = atomic_load(&c.now);
+    ck_ok(ammpli_config_set_int(m.n.cfg, AMMPL_OPT_MEMORY_LIMIT, high));
+    ck_ok(ammpli_session_create(m.n.model, m.n.cfg, &used));
+    ck_ok(mixed_call(&m, used, PREDICTION_OF_OTHER, got));
+    atomic_store(&c.peak, atomic_load(&c.now));
+    ck_ok(ammpli_session_similarity(used, many, MANY, many, MANY, logits));
+    ck_assert_int_le(atomic_load(&c.peak) - before, high);
+    ammpli_session_release(used);
     ck_assert_msg(fit > 1 && refused > 1, "%d limits suffice, %d do not", fit, refused);
     free(want);
     free(logits);
