@@ -515,6 +515,32 @@ START_TEST(limit_of_features)
 }
 END_TEST
 
+/* What a call with a plan left gives way to one without: it fits in a used session where it fits in a new one. */
+START_TEST(unplanned_after_planned)
+{
+    mixed m;
+    float got[NUMBERS];
+    ammpli_session_plan plan;
+    open_mixed(&m, 0);
+    ck_ok(ammpli_session_footprint(m.n.session, m.other, AMMPL_PLAN_PREDICT, MIXED_IMAGES, INT64_MAX, &plan));
+    int64_t room = (int64_t)(plan.needs.arena + plan.needs.host), l = m.n.model->text.width, count = room * 8 / 5 / (4 * (l + 1));
+    int32_t *id = calloc((size_t)count, sizeof *id);
+    float *rows = malloc((size_t)(count * l) * sizeof *rows);
+    ck_ok(ammpli_config_set_int(m.n.cfg, AMMPL_OPT_MEMORY_LIMIT, plan.total + room)); /* twice the prediction's memory, not it and the rows */
+    for (int used = 0; used < 2; used++) {
+        ammpl_session *s;
+        ck_ok(ammpli_session_create(m.n.model, m.n.cfg, &s));
+        if (used)
+            ck_ok(mixed_call(&m, s, PREDICTION_OF_OTHER, got));
+        ck_ok(ammpli_session_embed_tokens(s, id, count, rows));
+        ammpli_session_release(s);
+    }
+    free(rows);
+    free(id);
+    close_mixed(&m);
+}
+END_TEST
+
 /* Calls without a plan: within the limit or refused, host memory included; and a refused one leaves room for a smaller one. */
 START_TEST(limit_of_cosines)
 {
@@ -648,6 +674,7 @@ int main(void)
     tcase_add_loop_test(c, mixed_calls_allocate_nothing, 0, ALL);
     tcase_add_test(c, limit_of_features);
     tcase_add_test(c, limit_of_cosines);
+    tcase_add_test(c, unplanned_after_planned);
     suite_add_tcase(s, c);
     return test_main(s);
 }
