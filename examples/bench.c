@@ -19,7 +19,7 @@ static const struct flag flags[] = {
     {"architecture", FLAG_TEXT, &opt.architecture, "NAME", "without --model: random weights of ViT-B/32, ViT-B/16, ViT-B/16-336 or ViT-L/14 (ViT-B/16)"},
     {"f16", FLAG_SWITCH, &opt.half, NULL, "the random weights' file in F16"},
     {"only", FLAG_TEXT, &opt.only, "\"a,b\"", "some of machine, kernels (of a device), gemm, towers, steps, loading, pictures"},
-    {"steps", FLAG_TEXT, &opt.steps, "NAME", "training steps whose names begin so (coop, ammpl-class, ...), separated by commas; zeroshot predicts"},
+    {"steps", FLAG_TEXT, &opt.steps, "NAME", "training steps of such names, or of all names that begin so and go on with a dash (coop, ammpl, ...), separated by commas; zeroshot predicts"},
     {"classes", FLAG_COUNT, &opt.classes, "N", "classes of a step and texts of the tower; 0 = each step's own, 100 texts (0)"},
     {"batch", FLAG_COUNT, &opt.batch, "N", "images of a step and of the tower; 0 = each step's own, 8 images (0)"},
     {"repeats", FLAG_COUNT, &opt.repeats, "N", "medians of so many runs, 1 to 101 (5)"},
@@ -76,21 +76,34 @@ static bool open_yardsticks(struct bench *b, struct inside_work *copy, struct in
            app_check(b->app, inside_linear(b->app->context, n, n, n, 0, product));
 }
 
-/* Clock, peaks, bandwidth, micro-kernel.  A peak loop that does not fill the multiply-add units is no yardstick: then the bench
+/* Clock and the peak loop beside it, in every run: one that does not fill the multiply-add units is no yardstick, and then the bench
  * says so (x86-64 with AVX2: two of them, 32 operations a cycle). */
-static bool machine(struct bench *b)
+static bool check_peak(struct bench *b, double *clock, double *filled)
 {
-    double clock = 0, peak = 0, ratio[5];
+    double peak = 0, ratio[5];
     int processors = (int)sysconf(_SC_NPROCESSORS_ONLN);
     for (int i = 0; i < 5; i++) {
         double before = bench_clock();
         peak = bench_peak(8, 1);
-        clock = (before + bench_clock()) / 2;
-        ratio[i] = peak / clock;
+        *clock = (before + bench_clock()) / 2;
+        ratio[i] = peak / *clock;
     }
-    double best = ratio[0];
+    *filled = ratio[0];
     for (int i = 1; i < 5; i++)
-        best = fabs(ratio[i] - 32) < fabs(best - 32) ? ratio[i] : best;
+        *filled = fabs(ratio[i] - 32) < fabs(*filled - 32) ? ratio[i] : *filled;
+    if (peak == 0) /* no AVX2 */
+        return true;
+    double all = bench_peak(8, b->threads), most = 32 * *clock * (b->threads < processors ? b->threads : processors);
+    if (all > 1.15 * most)
+        return app_fail(b->app, "%d threads' peak is %.0f GFLOP/s, the processors give %.0f: its figures are no yardstick here", b->threads, all, most);
+    if (fabs(*filled - 32) > 1.6)
+        return app_fail(b->app, "the peak loop reaches %.1f operations a cycle, not 32 within 5 %%: its figures are no yardstick here", *filled);
+    return true;
+}
+
+/* Clock, peaks, bandwidth, micro-kernel. */
+static bool machine(struct bench *b, double clock, double filled)
+{
     bench_show_number(b, "machine", "clock", clock, "GHz");
     for (int width = 4; width <= 16; width *= 2)
         if (bench_peak(width, 1) > 0) {
@@ -98,14 +111,8 @@ static bool machine(struct bench *b)
             snprintf(name, sizeof name, "multiply-adds, %d wide, %d thread%s", width, b->threads, b->threads == 1 ? "" : "s");
             bench_show_number(b, "machine", name, bench_peak(width, b->threads), "GFLOP/s");
         }
-    if (peak > 0) {
-        double all = bench_peak(8, b->threads), most = 32 * clock * (b->threads < processors ? b->threads : processors);
-        bench_show_number(b, "machine", "AVX2 peak per cycle (32 is full)", best, "flop");
-        if (all > 1.15 * most)
-            return app_fail(b->app, "%d threads' peak is %.0f GFLOP/s, the processors give %.0f: its figures are no yardstick here", b->threads, all, most);
-        if (fabs(best - 32) > 1.6)
-            return app_fail(b->app, "the peak loop reaches %.1f operations a cycle, not 32 within 5 %%: its figures are no yardstick here", best);
-    }
+    if (filled > 0)
+        bench_show_number(b, "machine", "AVX2 peak per cycle (32 is full)", filled, "flop");
     bench_show_number(b, "machine", "memory bandwidth", bench_bandwidth(b->threads), "GB/s");
     struct figure f;
     if (!bench_measure_inside(b, &b->micro, &f) || !app_check(b->app, inside_micro_kernel(b->app->context, &b->micro)))
@@ -131,7 +138,10 @@ static bool device(struct bench *b)
 
 static bool measure(struct bench *b)
 {
-    return (!wants("machine") || (b->device ? device(b) : machine(b))) && (!wants("kernels") || !b->device || bench_kernels(b)) &&
+    double clock = 0, filled = 0;
+    if (!b->device && !check_peak(b, &clock, &filled))
+        return false;
+    return (!wants("machine") || (b->device ? device(b) : machine(b, clock, filled))) && (!wants("kernels") || !b->device || bench_kernels(b)) &&
            (!wants("loading") || bench_loading(b, b->app->model_path)) &&
            (!wants("pictures") || bench_pictures(b)) && (!wants("gemm") || bench_gemm(b, opt.openblas)) &&
            (!wants("towers") || bench_towers(b, opt.batch > 0 ? opt.batch : 8, opt.classes > 0 ? opt.classes : 100)) &&
@@ -212,7 +222,7 @@ static bool check_usage(struct app *app, const struct list *operands)
         return app_usage(app, "--backend %s: --kernels and --compare-openblas are the CPU's", app->backend);
     if (opt.openblas && inside_openblas_name() == NULL)
         return app_fail(app, "--compare-openblas: this ammpl-bench was built without; meson configure -Dopenblas=enabled");
-    if (!check_parts(app))
+    if (!check_parts(app) || (opt.steps != NULL && !bench_knows_steps(app, opt.steps)))
         return false;
     if (strcmp(app->backend, "cpu") == 0 && strcmp(opt.only, "kernels") == 0)
         return app_usage(app, "--only kernels: they are a device's; give --backend");

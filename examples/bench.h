@@ -77,6 +77,8 @@ bool bench_pictures(struct bench *b);
 
 /* ---- bench_steps.c: a step of every method ---- */
 
+/* Whether there is a step of each name in `only`; else a failure of usage is told. */
+bool bench_knows_steps(struct app *app, const char *only);
 /* The steps called as one of "only,only", or where there is none of that name, that-something (NULL: all); classes, batch 0: each
  * step's own.  Their initial prompts go into a folder (NULL: nowhere). */
 bool bench_steps(struct bench *b, const char *only, int classes, int batch, const char *folder);

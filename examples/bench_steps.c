@@ -229,31 +229,50 @@ static bool measure_step(struct bench *b, const struct step *s, int classes, int
     return ok;
 }
 
+/* Whether `asked` is this step's name, or that of all steps whose names begin so. */
+static bool is_meant(const char *name, const char *asked)
+{
+    size_t n = strlen(asked);
+    bool exact = false;
+    for (size_t k = 0; k < sizeof steps / sizeof steps[0]; k++)
+        exact = exact || strcmp(steps[k].name, asked) == 0;
+    return strncmp(name, asked, n) == 0 && name[n] == (exact ? '\0' : '-');
+}
+
+bool bench_knows_steps(struct app *app, const char *only)
+{
+    struct list names = {NULL, 0, 0};
+    const char *unknown = NULL;
+    list_split(&names, only);
+    for (size_t i = 0; unknown == NULL && i < names.count; i++) {
+        size_t k = 0;
+        while (k < sizeof steps / sizeof steps[0] && !is_meant(steps[k].name, names.item[i]))
+            k++;
+        if (k == sizeof steps / sizeof steps[0])
+            unknown = names.item[i];
+    }
+    bool ok = (unknown == NULL && names.count > 0) || app_usage(app, "--steps '%s': no step has such a name", unknown ? unknown : only);
+    list_free(&names);
+    return ok;
+}
+
 static bool is_asked(const char *name, const struct list *only)
 {
-    for (size_t i = 0; i < only->count; i++) {
-        size_t n = strlen(only->item[i]);
-        bool exact = false;
-        for (size_t k = 0; k < sizeof steps / sizeof steps[0]; k++)
-            exact = exact || strcmp(steps[k].name, only->item[i]) == 0;
-        if (strncmp(name, only->item[i], n) == 0 && name[n] == (exact ? '\0' : '-'))
+    for (size_t i = 0; i < only->count; i++)
+        if (is_meant(name, only->item[i]))
             return true;
-    }
     return only->count == 0;
 }
 
 bool bench_steps(struct bench *b, const char *only, int classes, int batch, const char *folder)
 {
-    size_t found = 0;
     struct list names = {NULL, 0, 0};
     bool ok = true;
     if (only != NULL)
         list_split(&names, only);
     for (size_t i = 0; ok && i < sizeof steps / sizeof steps[0]; i++)
-        if (is_asked(steps[i].name, &names)) {
-            found++;
+        if (is_asked(steps[i].name, &names))
             ok = measure_step(b, &steps[i], classes, batch, folder);
-        }
     list_free(&names);
-    return ok && (found > 0 || app_usage(b->app, "--steps %s: no step has such a name", only));
+    return ok;
 }

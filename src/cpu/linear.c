@@ -4,8 +4,8 @@
  * y = x W^T, in order.  The same copy serves dx = dy W: 16 x 16 blocks of a panel are contiguous, and turned around in
  * cache they are panels of W^T.  That costs one move per weight and block of rows, 1/rows of the multiplications.
  *
- * A task is a block of rows x a block of columns of the result; those of the same columns follow each other, so that the weights
- * they share come from memory once.  It sums over k in blocks of DEPTH into C, in its scratch,
+ * A task is a block of rows x a block of columns of the result.  Within a group of rows that a shared cache holds (GROUP) those of
+ * the same columns follow each other, so that the weights they share come from memory once.  It sums over k in blocks of DEPTH into C, in its scratch,
  * then finishes whole row pieces (bias, pre, act, residual): so residual may be y.  The panel block in use (DEPTH x 16,
  * 16 KiB) stays in L1, the rows' block (ROWS_MAX x DEPTH) in L2.  The cut into tasks looks at T and at the number of
  * threads, and no bit of the result depends on it: each element is one chain of multiply-adds over k from 0 upwards.
@@ -17,6 +17,7 @@ enum { BACK_DEPTH = DEPTH_MAX, BACK_ROWS_MAX = 384, BACK_PANELS_MAX = 4 };
 static_assert(ROWS_MAX * PANELS_MAX * PANEL <= SCRATCH, "C fits into the scratch");
 static_assert((BACK_ROWS_MAX + BACK_DEPTH) * BACK_PANELS_MAX * PANEL <= SCRATCH,
               "C and turned panels fit into the scratch");
+enum { GROUP = 8 << 20 }; /* bytes of rows */
 enum { WIDE_DEPTH = 64, WIDE_PANELS = 2 }; /* of F16 weights: widened at once */
 static_assert((ROWS_MAX * PANELS_MAX + WIDE_DEPTH * WIDE_PANELS) * PANEL <= SCRATCH, "and what is widened beside it");
 static_assert(BACK_DEPTH % PANEL == 0, "a block of n is whole panels in backward");
@@ -169,8 +170,18 @@ typedef struct linear_job {
     float *y, *pre;                       /* forward: [T,N]; backward: y is dx [T,K] */
     const float *x, *bias, *residual, *slope_at; /* forward: x [T,K]; backward: x is dy [T,N], slope_at [T,K] */
     int32_t act;
-    int64_t T, rows, panels, row_blocks; /* of a task; blocks of rows */
+    int64_t T, rows, panels;              /* of a task */
+    int64_t row_blocks, column_blocks, group; /* blocks of each kind; of rows in a group */
 } linear_job;
+
+/* Of a task: its first row and its first panel. */
+static void place(const linear_job *j, int64_t task, int64_t *t0, int64_t *p0)
+{
+    int64_t first = task / (j->group * j->column_blocks) * j->group, blocks = min64(j->group, j->row_blocks - first);
+    int64_t within = task - first * j->column_blocks;
+    *t0 = (first + within % blocks) * j->rows;
+    *p0 = within / blocks * j->panels;
+}
 
 /* A task's products where W is F16, with rows t0.. of x and panels p0..: parts of two panels are widened into cache, and each
  * element is the same chain over k as ever. */
@@ -201,7 +212,8 @@ static void turn(const linear_job *j, float *dst, int64_t at, int64_t width)
 static void forward_task(void *arg, int64_t task, float *scratch)
 {
     const linear_job *j = arg;
-    int64_t N = j->w->N, K = j->w->K, t0 = task % j->row_blocks * j->rows, p0 = task / j->row_blocks * j->panels;
+    int64_t N = j->w->N, K = j->w->K, t0, p0;
+    place(j, task, &t0, &p0);
     int64_t rows = min64(j->rows, j->T - t0), panels = min64(j->panels, ceil_div(N, PANEL) - p0);
     int64_t ldc = panels * PANEL, n0 = p0 * PANEL, columns = min64(ldc, N - n0);
     float *c = scratch, *wide = c + ROWS_MAX * PANELS_MAX * PANEL;
@@ -220,7 +232,8 @@ static void forward_task(void *arg, int64_t task, float *scratch)
 static void backward_task(void *arg, int64_t task, float *scratch)
 {
     const linear_job *j = arg;
-    int64_t N = j->w->N, K = j->w->K, t0 = task % j->row_blocks * j->rows, p0 = task / j->row_blocks * j->panels;
+    int64_t N = j->w->N, K = j->w->K, t0, p0;
+    place(j, task, &t0, &p0);
     int64_t rows = min64(j->rows, j->T - t0), panels = min64(j->panels, ceil_div(K, PANEL) - p0);
     int64_t ldc = panels * PANEL, k0 = p0 * PANEL, columns = min64(ldc, K - k0);
     float *c = scratch, *turned = c + BACK_ROWS_MAX * BACK_PANELS_MAX * PANEL;
@@ -246,8 +259,8 @@ static void backward_task(void *arg, int64_t task, float *scratch)
     }
 }
 
-/* Blocks of at most rows_max x panels_max, evenly sized, narrower when there would be too few for the threads. */
-static int64_t cut(ammpl_stream *s, linear_job *j, int64_t columns, int64_t rows_max, int64_t panels_max)
+/* Tasks: blocks of at most rows_max x panels_max of the result, sums over `depth`, evenly sized, narrower when there would be too few for the threads. */
+static int64_t cut(ammpl_stream *s, linear_job *j, int64_t columns, int64_t depth, int64_t rows_max, int64_t panels_max)
 {
     int64_t threads = s->host->threads(s->host->user), panels = ceil_div(columns, PANEL);
     int64_t row_blocks = ceil_div(j->T, rows_max), blocks = ceil_div(panels, panels_max);
@@ -257,7 +270,10 @@ static int64_t cut(ammpl_stream *s, linear_job *j, int64_t columns, int64_t rows
         blocks = min64(wanted, ceil_div(panels, 2));
     j->panels = ceil_div(panels, blocks);
     j->row_blocks = row_blocks;
-    return row_blocks * ceil_div(panels, j->panels);
+    j->column_blocks = ceil_div(panels, j->panels);
+    int64_t fit = GROUP / (j->rows * depth * (int64_t)sizeof(float));
+    j->group = fit < 1 ? 1 : min64(fit, row_blocks);
+    return row_blocks * j->column_blocks;
 }
 
 int32_t ammpli_cpu_linear_forward(ammpl_stream *s, float *y, float *pre, const float *x, const ammpl_weight *w,
@@ -268,7 +284,7 @@ int32_t ammpli_cpu_linear_forward(ammpl_stream *s, float *y, float *pre, const f
         return AMMPL_OK;
     linear_job j = {.kernels = s->kernels, .w = w, .y = y, .pre = pre, .x = x, .bias = bias, .residual = residual, .act = act,
                     .T = T};
-    return ammpli_cpu_for_scratch(s, cut(s, &j, w->N, ROWS_MAX, PANELS_MAX), T * w->N * w->K / 8, forward_task, &j);
+    return ammpli_cpu_for_scratch(s, cut(s, &j, w->N, w->K, ROWS_MAX, PANELS_MAX), T * w->N * w->K / 8, forward_task, &j);
 }
 
 int32_t ammpli_cpu_linear_backward(ammpl_stream *s, float *dx, const float *dy, const ammpl_weight *w, const float *pre,
@@ -278,5 +294,5 @@ int32_t ammpli_cpu_linear_backward(ammpl_stream *s, float *dx, const float *dy, 
     if (T == 0)
         return AMMPL_OK;
     linear_job j = {.kernels = s->kernels, .w = w, .y = dx, .x = dy, .slope_at = pre, .act = act, .T = T};
-    return ammpli_cpu_for_scratch(s, cut(s, &j, w->K, BACK_ROWS_MAX, BACK_PANELS_MAX), T * w->N * w->K / 8, backward_task, &j);
+    return ammpli_cpu_for_scratch(s, cut(s, &j, w->K, w->N, BACK_ROWS_MAX, BACK_PANELS_MAX), T * w->N * w->K / 8, backward_task, &j);
 }

@@ -8,6 +8,9 @@
  * that the machine can give when the session is created, or of all that a device has. */
 enum { SHARE = 4 };
 
+/* More than a new session's first blocks, where nobody knows what will be asked for. */
+enum { A_BLOCK = 2 << 20 };
+
 /* While a hand-written text is made and taken apart into tokens, one at a time. */
 enum { A_TEXT = 1024 };
 /* SCRATCH of cpu/kernels.h, in bytes: test_plan notices when it is another. */
@@ -98,7 +101,7 @@ static ammpl_status rehearse(const ammpl_session *s, const ammpl_prompt *p, int3
     ammpli_rehearsal r;
     TRY(ammpli_rehearsal_open(&r, &s->engine));
     (void)ammpli_stream_bytes(&s->engine, true);
-    ammpl_session as = {.model = s->model, .budget = budget, .engine = r.engine};
+    ammpl_session as = {.model = s->model, .budget = budget, .least_rows = s->least_rows, .engine = r.engine};
     as.engine.without = s->engine.without;
     as.engine.stream = (ammpl_stream *)(void *)&r;
     ammpl_status status;
@@ -222,6 +225,12 @@ static ammpl_status trim(ammpl_session *s, size_t spare)
     return AMMPL_OK;
 }
 
+static ammpli_holding holding(const ammpl_session *s)
+{
+    const ammpli_engine *e = &s->engine;
+    return (ammpli_holding){ammpli_arena_bytes(&e->arena), ammpli_arena_bytes(&e->host), s->cache.bytes, s->texts.bytes, ammpli_stream_bytes(e, false)};
+}
+
 /* What the session holds beside what the call needs is given back where both would pass the limit: each kind of memory comes to the larger
  * of what there is of it and what is needed. */
 static ammpl_status make_room(ammpl_session *s, const ammpli_session_plan *plan)
@@ -230,8 +239,7 @@ static ammpl_status make_room(ammpl_session *s, const ammpli_session_plan *plan)
     const ammpli_holding *needs = &plan->needs;
     if (s->spare != plan->spare)
         TRY(trim(s, plan->spare));
-    ammpli_holding held = {ammpli_arena_bytes(&e->arena), ammpli_arena_bytes(&e->host), s->cache.bytes, s->texts.bytes, ammpli_stream_bytes(e, false)};
-    ammpli_holding both = largest(&held, needs);
+    ammpli_holding held = holding(s), both = largest(&held, needs);
     if (total(s->model, &both) > s->memory_limit) {
         ammpli_arena_give_back(e, needs->arena, needs->host);
         if (held.cache > needs->cache)
@@ -262,18 +270,21 @@ ammpl_status ammpli_session_prepare(ammpl_session *s, const ammpl_prompt *p, int
     return ammpli_arena_reserve(&s->engine, plan.arena, plan.host);
 }
 
-ammpl_status ammpli_session_unplanned(ammpl_session *s)
+ammpl_status ammpli_session_unplanned(ammpl_session *s, double floats)
 {
     ammpli_engine *e = &s->engine;
+    ammpli_holding held = holding(s);
     if (s->memory_limit > 0) {
-        if (s->after_plan) {
+        /* Blocks double, and the first is A_BLOCK at least: nothing is given back where there is room even so. */
+        if (s->after_plan && (double)total(s->model, &held) + A_BLOCK + 4 * sizeof(float) * floats > (double)s->memory_limit) {
             ammpli_arena_give_back(e, 0, 0);
             ammpli_session_clear_cache(s);
             ammpli_session_clear_texts(s);
             TRY(trim(s, 0));
             s->after_plan = false;
+            held = holding(s);
         }
-        e->beside = fixed_bytes(s->model) + ammpli_stream_bytes(e, false);
+        e->beside = beside_arenas(s->model, &held);
     }
     ammpli_arena_reset(e);
     return AMMPL_OK;

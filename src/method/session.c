@@ -57,6 +57,7 @@ ammpl_status ammpli_session_create(const ammpl_model *m, const ammpl_config *cfg
         return status;
     }
     s->ref.count = 1;
+    s->least_rows = AMMPLI_LEAST_ROWS;
     s->model = ammpli_model_hold(m);
     s->memory_limit = ammpli_config_int(cfg, AMMPL_OPT_MEMORY_LIMIT);
     s->engine.limit = (size_t)s->memory_limit;

@@ -42,7 +42,8 @@ typedef struct ammpli_session_plan {
 } ammpli_session_plan;
 /* Calls of which ammpl_session_plan does not tell: they have a plan where there is a limit. */
 enum { AMMPLI_PLAN_IMAGES = AMMPL_PLAN_ACCUMULATE_FEATURES + 1, AMMPLI_PLAN_TEXTS, AMMPLI_PLAN_CLASSES, AMMPLI_PLAN_AUX_ROWS };
-enum { AMMPLI_PLANS = 8 /* remembered: a run has whole batches, a last one, and predictions between them */ };
+enum { AMMPLI_PLANS = 16 /* remembered: a run has whole batches, a last one, and predictions between them */ };
+enum { AMMPLI_LEAST_ROWS = 256 /* products of fewer rows use the weights badly */ };
 enum { AMMPLI_IMAGES_AT_ONCE = 32, AMMPLI_TEXTS_AT_ONCE = 64 /* bound what inference holds; results do not depend on it */ };
 
 struct ammpl_session {
@@ -54,6 +55,7 @@ struct ammpl_session {
     int64_t memory_limit; /* bytes of all that a call takes; 0: none */
     int64_t most;         /* bytes that one stage may keep for backward, without a limit */
     int64_t budget;       /* the same in the call at work */
+    int64_t least_rows;   /* of what a stage goes through again, beside what it keeps, so many rows go at once at least */
     ammpli_session_plan plan[AMMPLI_PLANS];
     int next_plan;
     /* under a limit: */
@@ -81,8 +83,9 @@ ammpl_status ammpli_session_plan_of(ammpl_session *s, const ammpl_prompt *p, int
 ammpl_status ammpli_session_footprint(const ammpl_session *s, const ammpl_prompt *p, int32_t call, int64_t n, int64_t budget,
                                       ammpli_session_plan *out);
 ammpl_status ammpli_session_prepare(ammpl_session *s, const ammpl_prompt *p, int32_t call, int64_t n);
-/* A call begins that has no plan and no op with scratch: what it takes is compared with the limit as it comes, and nothing else is held then. */
-ammpl_status ammpli_session_unplanned(ammpl_session *s);
+/* A call begins that has no plan and no op with scratch, and takes about so many floats: it is compared with the limit as it comes.  What
+ * planned calls left stays where there is room. */
+ammpl_status ammpli_session_unplanned(ammpl_session *s, double floats);
 ammpl_status ammpli_session_budget(ammpl_session *s); /* of the device, and what the stream could do without */
 /* How many images, or texts, go through the tower at once in inference: 1..most, as the budget allows. */
 int64_t ammpli_images_at_once(const ammpl_session *s, int64_t most);

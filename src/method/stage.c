@@ -3,7 +3,7 @@
 
 /* Chunks are this part of what fits, the rest is kept. */
 enum { PART = 8 };
-/* With more than so many times what fits, what can be kept saves little, and smaller chunks cost as much. */
+/* With more than so many times what fits, what can be kept saves little. */
 enum { MANY = 4 };
 
 static int64_t within(int64_t fit, int64_t n)
@@ -20,11 +20,14 @@ ammpli_chunks ammpli_chunks_of(const ammpl_session *s, const ammpli_tower *tower
 {
     if (!backward)
         return (ammpli_chunks){n, 0, within(s->budget / (int64_t)ammpli_pass_bytes(tower, len, false), n)};
-    int64_t keep = (int64_t)ammpli_pass_bytes(tower, len, true), fit = s->budget / keep;
+    int64_t fit = s->budget / (int64_t)ammpli_pass_bytes(tower, len, true);
     if (fit >= n)
         return (ammpli_chunks){n, n, n};
-    int64_t chunk = n <= MANY * fit ? (fit + PART - 1) / PART : within(fit, n);
-    return (ammpli_chunks){n, fit > chunk ? fit - chunk : 0, chunk};
+    int64_t chunk = (fit + PART - 1) / PART, least = (s->least_rows + len - 1) / len;
+    chunk = chunk > least ? chunk : least;
+    if (n > MANY * fit || 2 * chunk > fit)
+        return (ammpli_chunks){n, 0, within(fit, n)};
+    return (ammpli_chunks){n, fit - chunk, chunk};
 }
 
 int64_t ammpli_chunk_end(const ammpli_chunks *c, int64_t from)

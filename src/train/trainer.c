@@ -211,7 +211,7 @@ static ammpl_status shared_aux_weight(ammpl_trainer *t, const ammpli_step_data *
     int64_t rows = 0;
     for (int64_t from = 0; from < d->n; from += t->batch) {
         int64_t n = d->n - from < t->batch ? d->n - from : t->batch, part;
-        TRY(t->prompt->method->aux_rows(t->session, t->prompt, d->input + (size_t)from * input_width(t), d->label + from, n, &part));
+        TRY(ammpli_session_aux_rows(t->session, t->prompt, d->input + (size_t)from * input_width(t), d->label + from, (size_t)n, &part));
         rows += part;
     }
     *weight = rows > 0 ? 1.0 / (double)rows : 0;

@@ -10,7 +10,7 @@
 
 #include "clip/tower.h"
 #include "cpu/kernels.h"
-#include "method/session.h"
+#include "method/stage.h"
 
 /* Five classes.  Texts of a context of three tokens have 49 rows in all, of four tokens ("a photo of a") 54; pictures have 9 patches in
  * AMMPL's model, 36 or 16 in the others', and three are in a batch. */
@@ -389,9 +389,44 @@ END_TEST
 static const struct {
     const char *prefix, *variant;
     int between; /* budgets that save some and not all, each more than the one before: of n encodes n - 2 at most */
-} some_kept[] = {{"method", "coop_end", 2},  {"method", "cocoop_wide", 5}, {"method", "dlp_deep", 2}, {"method", "vpt_deep", 1},
-                 {"method", "maple_deep", 3}, {"method", "dpt_two", 2}, {"ammpl", "shared_default", 8}, {"ammpl", "class_default", 8}};
+} some_kept[] = {{"method", "coop_end", 2},      {"method", "coop_middle", 2},   {"method", "coop_class_end", 2}, {"method", "cocoop_wide", 5},
+                 {"method", "cocoop_words", 5},  {"method", "dlp_deep", 2},      {"method", "ivlp_full", 2},      {"method", "vpt_deep", 1},
+                 {"method", "vpt_dpt_deep", 1},  {"method", "vp_padding", 1},    {"method", "maple_deep", 3},     {"method", "dpt_two", 2},
+                 {"method", "dpt_all", 2},       {"ammpl", "shared_default", 8}, {"ammpl", "class_default", 8},   {"ammpl", "shared_simultaneous", 8},
+                 {"ammpl", "shared_candidates", 5}, {"ammpl", "shared_mask", 5}};
 enum { KEPT = sizeof some_kept / sizeof some_kept[0] };
+
+/* Of n encodes `kept` are kept and `chunk` go at once where `fit` fit the budget; chunks have 3 encodes at least. */
+static const struct {
+    int n, fit, kept, chunk;
+} some_chunks[] = {{100, 100, 100, 100}, {100, 200, 100, 100}, {100, 99, 86, 13}, {100, 40, 35, 5}, {100, 25, 21, 4},
+                   {100, 24, 0, 24},     {100, 0, 0, 1},       {20, 6, 3, 3},     {20, 5, 0, 5},    {1, 0, 0, 1}};
+enum { CHUNKS = sizeof some_chunks / sizeof some_chunks[0] };
+
+START_TEST(chunks_that_fit)
+{
+    enum { ROWS = 10 };
+    fixture f;
+    open_fixture(&f, "method", "coop_end", 0);
+    const ammpli_tower *tower = &f.model->text;
+    f.session->least_rows = 3 * ROWS - 1;
+    f.session->budget = some_chunks[_i].fit * (int64_t)ammpli_pass_bytes(tower, ROWS, true);
+    ammpli_chunks c = ammpli_chunks_of(f.session, tower, some_chunks[_i].n, ROWS, true);
+    ck_assert_int_eq(c.kept, some_chunks[_i].kept);
+    ck_assert_int_eq(c.chunk, some_chunks[_i].chunk);
+    ck_assert(c.kept == c.n || c.kept + c.chunk <= some_chunks[_i].fit || c.chunk == 1); /* what is kept and the chunk at work */
+    int64_t covered = 0;
+    for (int64_t from = 0, to; from < c.n; from = to) {
+        to = ammpli_chunk_end(&c, from);
+        ck_assert(to > from && (to - from <= c.chunk || to == c.kept));
+        covered += to - from;
+    }
+    ck_assert_int_eq(covered, c.n);
+    c = ammpli_chunks_of(f.session, tower, some_chunks[_i].n, ROWS, false);
+    ck_assert_int_eq(c.kept, 0);
+    close_fixture(&f);
+}
+END_TEST
 
 /* Shortcut 8: a stage keeps what fits its budget and computes the others again, which changes no bit.  From everything again
  * down to nothing no larger budget costs more, and there are some between. */
@@ -401,6 +436,7 @@ START_TEST(as_much_as_fits)
     open_fixture(&f, some_kept[_i].prefix, some_kept[_i].variant, 0);
     outcome all, some;
     int64_t before = INT64_MAX, between = 0, most = f.session->most;
+    f.session->least_rows = 1; /* as many as there are in these small models */
     run_batch(&f, 0, 0, NULL); /* what is encoded once and then remembered */
     step(&f, 0, &all);
     int64_t least = all.rows[TEXTS] + all.rows[PICTURES], now = INT64_MAX;
@@ -468,6 +504,7 @@ int main(void)
     tcase_add_loop_test(c, linear, 0, LINEAR);
     tcase_add_loop_test(c, remembered, 0, 8);
     tcase_add_loop_test(c, equal_pictures, 0, 3);
+    tcase_add_loop_test(c, chunks_that_fit, 0, CHUNKS);
     tcase_add_loop_test(c, as_much_as_fits, 0, KEPT);
     suite_add_tcase(s, c);
     return test_main(s);

@@ -92,7 +92,8 @@ else
 fi
 
 fails 2 'ViT-B/32' "bench: unknown sizes" ammpl-bench --architecture ViT-Z/1
-fails 2 'no step' "bench: unknown steps" ammpl-bench --model "$model" --only steps --steps nothing
+fails 2 'nothing' "bench: unknown steps" ammpl-bench --model "$model" --only steps --steps coop,nothing
+fails 2 'no step' "bench: no steps" ammpl-bench --model "$model" --only towers --steps ,
 fails 2 'this processor' "bench: unknown kernels" ammpl-bench --kernels quantum
 fails 2 'CPU' "bench: kernels of the CPU on another backend" ammpl-bench --backend cuda --kernels SSE2
 fails 1 'there is no device "cuda" here' "bench: a backend that is not there" ammpl-bench --backend cuda --backend-dir .

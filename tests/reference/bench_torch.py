@@ -120,10 +120,8 @@ def numbers(n, seed):
 
 
 def class_name(i):
-    letters, rest = [i % 26, i // 26 % 26], i // 676
-    while rest > 0 and len(letters) < 4:
-        letters.append(rest % 26 if len(letters) == 2 else rest // 26)
-        rest = 0 if len(letters) == 4 else rest // 26
+    rest = i // 676
+    letters = [i % 26, i // 26 % 26, *([rest % 26, rest // 26] if rest else [])]
     return "".join(chr(97 + n) for n in letters)
 
 
