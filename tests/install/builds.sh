@@ -38,6 +38,16 @@ nm -g --defined-only "$work/both/lib/libammpl.a" 2> "$work/log" | awk 'NF == 3 {
 [ -s "$work/names" ] && cp "$work/names" "$work/log" && give_up "every name that libammpl.a shows begins with ammpl"
 echo "ok - every name that libammpl.a shows begins with ammpl"
 
+# ---- the bench with OpenBLAS beside its products ----
+if pkg-config --exists openblas; then
+    meson configure "$work/both" -Dopenblas=enabled > "$work/log" 2>&1 && ninja -C "$work/both" examples/ammpl-bench > "$work/log" 2>&1 &&
+        "$work/both/examples/ammpl-bench" --model "$root/examples/demo-clip" --only gemm --compare-openblas --threads 1 --repeats 1 --json > "$work/log" 2> /dev/null &&
+        [ "$(grep -c '"group": "openblas"' "$work/log")" -eq 20 ] || give_up "-Dopenblas=enabled: ammpl-bench compares 20 products"
+    echo "ok - -Dopenblas=enabled: ammpl-bench compares 20 products"
+else
+    echo "SKIP OpenBLAS: it is not there"
+fi
+
 # ---- a subproject, fetched by a wrap ----
 (cd "$work/tree" && git init -q && git add -A && git -c user.name=nobody -c user.email=nobody@localhost commit -q -m tree) > "$work/log" 2>&1 ||
     give_up "a repository to fetch from"
