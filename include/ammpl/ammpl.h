@@ -651,7 +651,7 @@ AMMPL_API ammpl_status ammpl_prompt_zero_gradients(ammpl_prompt *p);            
  * where that saves time: a step that would need more keeps less for backward and computes it again, with the same bits; on a device it
  * does without graphs where there is no room for them.  Whatever calls came before, what they left gives way to the call at work; one that
  * does not fit at all is AMMPL_E_MEMORY, and its sentence says what it needs (or, where no tower is asked, that it needs more).  Finding out
- * what a call takes, at its first time, may take some more of the host for a moment.  0: no bound, but a stage of a
+ * what a call takes, at its first time, and taking a text apart into tokens may take some more of the host for a moment.  0: no bound, but a stage of a
  * step (its texts, or its images) keeps no more than a quarter of the memory that the machine can give without swapping, or its
  * container may have, when the session is created (of all that a device has).  So a step's time may depend on the machine, its bits do
  * not; who runs several sessions at once, or wants equal times, sets a limit.  [R] on m */
