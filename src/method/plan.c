@@ -257,14 +257,13 @@ static ammpl_status make_room(ammpl_session *s, const ammpli_session_plan *plan)
 
 ammpl_status ammpli_session_prepare(ammpl_session *s, const ammpl_prompt *p, int32_t call, int64_t n)
 {
-    ammpli_session_plan plan = {.budget = s->most};
+    ammpli_session_plan plan;
     if (s->memory_limit == 0 && call > AMMPL_PLAN_ACCUMULATE_FEATURES) { /* it finds its memory as it comes */
         s->budget = s->most;
         return AMMPL_OK;
     }
-    ammpl_status status = ammpli_session_plan_of(s, p, call, n, &plan);
+    TRY(ammpli_session_plan_of(s, p, call, n, &plan));
     s->budget = plan.budget;
-    TRY(status);
     if (s->memory_limit > 0)
         TRY(make_room(s, &plan));
     return ammpli_arena_reserve(&s->engine, plan.arena, plan.host);
@@ -273,8 +272,8 @@ ammpl_status ammpli_session_prepare(ammpl_session *s, const ammpl_prompt *p, int
 ammpl_status ammpli_session_unplanned(ammpl_session *s, double floats)
 {
     ammpli_engine *e = &s->engine;
-    ammpli_holding held = holding(s);
     if (s->memory_limit > 0) {
+        ammpli_holding held = holding(s);
         /* Blocks double, and the first is A_BLOCK at least: nothing is given back where there is room even so. */
         if (s->after_plan && (double)total(s->model, &held) + A_BLOCK + 4 * sizeof(float) * floats > (double)s->memory_limit) {
             ammpli_arena_give_back(e, 0, 0);

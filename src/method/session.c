@@ -179,7 +179,8 @@ static ammpl_status encode_plain(ammpl_session *s, const float *pixels, int64_t 
         int64_t B = n - from < most ? n - from : most;
         float *x;
         ammpli_arena_reset(e);
-        TRY(ammpli_plain_features(s, pixels + from * 3 * R * R, B, &x));
+        TRY(ammpli_take_floats(e, B * E, &x));
+        TRY(plain_part(s, pixels + from * 3 * R * R, B, x));
         RUN(download, out + from * E, x, (size_t)(B * E) * sizeof *out);
     }
     return AMMPL_OK;
