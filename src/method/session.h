@@ -43,7 +43,7 @@ typedef struct ammpli_session_plan {
 /* Calls of which ammpl_session_plan does not tell: they have a plan where there is a limit. */
 enum { AMMPLI_PLAN_IMAGES = AMMPL_PLAN_ACCUMULATE_FEATURES + 1, AMMPLI_PLAN_TEXTS, AMMPLI_PLAN_CLASSES, AMMPLI_PLAN_AUX_ROWS };
 enum { AMMPLI_PLANS = 16 /* remembered: a run has whole batches, a last one, and predictions between them */ };
-enum { AMMPLI_LEAST_ROWS = 256 /* products of fewer rows use the weights badly */ };
+enum { AMMPLI_LEAST_ROWS = 64 /* products of fewer rows use the weights badly */ };
 enum { AMMPLI_IMAGES_AT_ONCE = 32, AMMPLI_TEXTS_AT_ONCE = 64 /* bound what inference holds; results do not depend on it */ };
 
 struct ammpl_session {
