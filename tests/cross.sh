@@ -1,0 +1,67 @@
+#!/bin/sh
+# The kernels of processors that are not here: cross-compiled, and run by qemu in user mode.
+#   cross.sh arm64 [PROGRAM [ARGUMENT...]]      NEON
+#   cross.sh ppc64el [PROGRAM [ARGUMENT...]]    plain C, whatever the compiler makes of it
+# PROGRAM is a test program; without one: those at the end, one to three minutes.
+# The processor's libraries are unpacked below the build folder, not installed.  Prints TAP; without compiler, qemu or packages a SKIP line.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+arch=${1:-}
+case $arch in
+    arm64) family=aarch64 triple=aarch64-linux-gnu package=gcc-aarch64-linux-gnu qemu=qemu-aarch64-static
+        ops='linear_forward attention_forward layernorm_forward softmax_forward act_forward embed' ;;
+    ppc64el) family=ppc64 triple=powerpc64le-linux-gnu package=gcc-powerpc64le-linux-gnu qemu=qemu-ppc64le-static
+        ops='linear_forward layernorm_forward act_forward' ;; # its vectors take qemu long; all ops passed by hand
+    *) echo "cross.sh arm64|ppc64el [PROGRAM [ARGUMENT...]], not \"$arch\"" >&2; exit 2 ;;
+esac
+shift
+root=$PWD/build-$arch-root build=build-$arch
+packages='libpng-dev libpng16-16 libjpeg62-turbo-dev libjpeg62-turbo libgif-dev libgif7 zlib1g-dev zlib1g libjansson-dev libjansson4
+          libutf8proc-dev libutf8proc2 check libsubunit-dev libsubunit0'
+
+skip() {
+    echo "1..0 # SKIP $1"
+    exit 0
+}
+
+sh examples/install.sh $package qemu-user-static > /dev/null 2>&1
+command -v $triple-gcc > /dev/null || skip "there is no $triple-gcc"
+command -v $qemu > /dev/null || skip "there is no $qemu"
+
+unpack() (
+    set -e
+    mkdir -p "$root/apt/lists/partial" "$root/apt/archives/partial"
+    cd "$root/apt"
+    options="-qq -o APT::Architecture=$arch -o APT::Architectures=$arch -o Dir::State::status=/dev/null -o Debug::NoLocking=1
+             -o Dir::State::lists=$root/apt/lists -o Dir::Cache=$root/apt"
+    apt-get $options update
+    apt-get $options download $packages
+    for file in *.deb; do
+        dpkg-deb -x "$file" "$root"
+    done
+    touch "$root/done"
+)
+[ -f "$root/done" ] || unpack > "$root.log" 2>&1 || { tail -3 "$root.log" >&2; skip "packages of $arch cannot be had"; }
+
+printf "[constants]\nroot = '%s'\ntriple = '%s'\nqemu = '%s'\nfamily = '%s'\n" "$root" "$triple" "$qemu" "$family" > "$root/constants.ini"
+[ -f "$build/build.ninja" ] ||
+    meson setup "$build" --cross-file "$root/constants.ini" --cross-file tests/cross.ini -Dwerror=true > "$build.log" 2>&1 ||
+    { tail -20 "$build.log" >&2; exit 1; }
+
+# run PROGRAM [ARGUMENT...]: Check would fork for each case, and qemu takes a while for each fork.
+run() {
+    program=$1
+    shift
+    ninja -C "$build" "tests/$program" > "$build.log" 2>&1 || { tail -20 "$build.log" >&2; exit 1; }
+    CK_FORK=no $qemu -L /usr/$triple -E "LD_LIBRARY_PATH=$root/usr/lib/$triple:$root/lib/$triple" "$build/tests/$program" "$@"
+}
+
+if [ $# -gt 0 ]; then
+    run "$@"
+    exit
+fi
+failed=0
+run test_towers || failed=1 # both towers, forward and backward, against PyTorch
+# shellcheck disable=SC2086  # a list
+run test_ops "4 wide" $ops || failed=1
+exit $failed
