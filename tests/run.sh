@@ -15,7 +15,7 @@ give_up() {
     exit 1
 }
 
-sh examples/install.sh check g++ make python3 patch abigail-tools || give_up "the packages could not be installed"
+sh examples/install.sh check g++ make python3 patch abigail-tools locales || give_up "the packages could not be installed"
 mode=
 [ -f "$build/build.ninja" ] && mode=--reconfigure
 # shellcheck disable=SC2086  # options, separated by spaces

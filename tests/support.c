@@ -2,6 +2,7 @@
 #include "support.h"
 
 #include <dlfcn.h>
+#include <locale.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -272,6 +273,11 @@ double test_difference(const float *a, const float *b, int64_t n, double floor)
     d = sqrt(d);
     r = sqrt(r);
     return isfinite(d) ? d / (r > floor ? r : floor) : INFINITY;
+}
+
+bool test_comma_locale(void)
+{
+    return setlocale(LC_ALL, "de_DE.UTF-8") || setlocale(LC_ALL, "fr_FR.UTF-8");
 }
 
 void test_skip(const char *name, const char *why)

@@ -85,16 +85,26 @@ bool ammpli_parse_double(const char *text, double *v)
     return ok;
 }
 
-void ammpli_print_double(char text[AMMPLI_NUMBER_CAP], double v)
+static void print_digits(char text[TEXT_CAP], int digits, double v)
 {
-    double back;
     locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0), old = uselocale(c);
-    snprintf(text, TEXT_CAP, "%.9g", v);
-    if (!ammpli_parse_double(text, &back) || back != v)
-        snprintf(text, TEXT_CAP, "%.17g", v);
+    snprintf(text, TEXT_CAP, "%.*g", digits, v);
     uselocale(old);
     if (c)
         freelocale(c);
+}
+
+void ammpli_print_float(char text[AMMPLI_NUMBER_CAP], float v)
+{
+    print_digits(text, 9, (double)v);
+}
+
+void ammpli_print_double(char text[AMMPLI_NUMBER_CAP], double v)
+{
+    double back;
+    print_digits(text, 9, v);
+    if (!ammpli_parse_double(text, &back) || back != v)
+        print_digits(text, 17, v);
 }
 
 static bool parse_int(const char *text, bool suffix, int64_t *v)

@@ -31,9 +31,10 @@ const ammpl_option_info *ammpli_option_by_name(const char *name); /* '-' and '_'
 const ammpl_option_info *ammpli_option_by_id(ammpl_option id);     /* NULL when unknown */
 
 /* Numbers as text whatever locale the host program runs in: the whole text, or false; the shorter of 9 and 17 digits that
- * gives the same number back. */
+ * gives the same number back (9 give back every float). */
 enum { AMMPLI_NUMBER_CAP = 48 };
 bool ammpli_parse_double(const char *text, double *v);
+void ammpli_print_float(char text[AMMPLI_NUMBER_CAP], float v);
 void ammpli_print_double(char text[AMMPLI_NUMBER_CAP], double v);
 
 /* nearest.c: the entry of list[n] with the smallest edit distance to `word` (for "did you mean"). */

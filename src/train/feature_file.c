@@ -40,9 +40,12 @@ static ammpl_status find_witness(ammpl_session *s, char text[AMMPLI_DIGEST_TEXT]
 
 static void print_floats(char *text, size_t cap, const float *x, int n)
 {
+    char number[AMMPLI_NUMBER_CAP];
     size_t used = 0;
-    for (int i = 0; i < n; i++)
-        used += (size_t)snprintf(text + used, cap - used, "%s%.9g", i ? " " : "", (double)x[i]);
+    for (int i = 0; i < n; i++) {
+        ammpli_print_float(number, x[i]);
+        used += (size_t)snprintf(text + used, cap - used, "%s%s", i ? " " : "", number);
+    }
 }
 
 static ammpl_status find_identity(ammpl_session *s, const char *folder, ammpli_feature_file *f)

@@ -4,6 +4,7 @@
 #include "core/digest.h"
 
 #include <glob.h>
+#include <locale.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -180,6 +181,28 @@ START_TEST(other_models)
 }
 END_TEST
 
+/* A host program that writes numbers with a comma uses the file of one that does not. */
+START_TEST(same_file_in_any_locale)
+{
+    char folder[1024], path[1200];
+    size_t size;
+    char *want = cached_expected(cached_options, NULL, &size);
+    ck_assert_int_eq(cached_run(cached_folder(folder, "locale"), want, size, "first"), 0);
+    snprintf(path, sizeof path, "%s", cached_file(folder));
+    ck_assert(test_comma_locale());
+    nano n;
+    cached_open(&n, folder);
+    nano_trainer(&n);
+    cached_break_pictures(&n); /* all comes from the file */
+    nano_steps(&n, CACHED_STEPS);
+    cached_check(&n, want, size, "with commas");
+    nano_close(&n);
+    ck_assert_int_eq(cached_warnings, 0);
+    ck_assert_str_eq(cached_file(folder), path);
+    free(want);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("feature_file");
@@ -188,6 +211,11 @@ int main(void)
     tcase_add_loop_test(c, damaged_files, 0, 2);
     tcase_add_loop_test(c, forged_files, 0, FORGERIES + 1);
     tcase_add_loop_test(c, other_models, 0, 3);
+    if (test_comma_locale())
+        tcase_add_test(c, same_file_in_any_locale);
+    else
+        test_skip("same_file_in_any_locale", "neither de_DE.UTF-8 nor fr_FR.UTF-8 is installed, nor what makes one (Debian's locales)");
+    setlocale(LC_ALL, "C");
     suite_add_tcase(s, c);
     return test_main(s);
 }
