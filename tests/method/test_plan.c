@@ -654,6 +654,18 @@ START_TEST(trainer_allocates_nothing)
 }
 END_TEST
 
+/* A step in parts counts DPT's auxiliary rows first: that, too, is a call that the limit is asked for. */
+START_TEST(trainer_counts_rows_within_the_limit)
+{
+    static const char *const options[] = {"batch", "1", "accumulate", "2", "memory_limit", "1000", NULL};
+    nano n;
+    kind_open(&n, kind_of("dpt_two"), options);
+    nano_trainer(&n);
+    ck_status(ammpli_trainer_step(n.trainer, NULL), AMMPL_E_MEMORY, "memory_limit = 1000: counting auxiliary rows of 1 image");
+    nano_close(&n);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("plan");
@@ -675,6 +687,7 @@ int main(void)
     tcase_add_test(c, limit_of_features);
     tcase_add_test(c, limit_of_cosines);
     tcase_add_test(c, unplanned_after_planned);
+    tcase_add_test(c, trainer_counts_rows_within_the_limit);
     suite_add_tcase(s, c);
     return test_main(s);
 }
