@@ -6,21 +6,22 @@
  *
  * A task is a block of rows x a block of columns of the result.  Within a group of rows that a shared cache holds (GROUP) those of
  * the same columns follow each other, so that the weights they share come from memory once.  It sums over k in blocks of DEPTH into C, in its scratch,
- * then finishes whole row pieces (bias, pre, act, residual): so residual may be y.  The panel block in use (DEPTH x 16,
- * 16 KiB) stays in L1, the rows' block (ROWS_MAX x DEPTH) in L2.  The cut into tasks looks at T and at the number of
+ * then finishes whole row pieces (bias, pre, act, residual): so residual may be y.  What is in use at once is small enough for half of L1 and
+ * of L2, which is what a thread has whose processor runs a neighbour's thread as well: a panel block (DEPTH x 16, 12 KiB) and a strip of
+ * rows in L1, ROWS rows and their C in L2.  The cut into tasks looks at T and at the number of
  * threads, and no bit of the result depends on it: each element is one chain of multiply-adds over k from 0 upwards.
  */
 #include "cpu/kernels.h"
 
-enum { DEPTH = DEPTH_MAX, ROWS_MAX = 192, PANELS_MAX = 10 };
-enum { BACK_DEPTH = DEPTH_MAX, BACK_ROWS_MAX = 384, BACK_PANELS_MAX = 4 };
-static_assert(ROWS_MAX * PANELS_MAX * PANEL <= SCRATCH, "C fits into the scratch");
-static_assert((BACK_ROWS_MAX + BACK_DEPTH) * BACK_PANELS_MAX * PANEL <= SCRATCH,
-              "C and turned panels fit into the scratch");
-enum { GROUP = 8 << 20 }; /* bytes of rows */
+enum { DEPTH = 192, ROWS = 48, PANELS_MAX = 20 };
+/* F16 weights are widened, and those of backward turned around, once a task: worth more rows. */
+enum { HALF_ROWS_MAX = 192, HALF_PANELS_MAX = 10, BACK_ROWS_MAX = 576, BACK_PANELS_MAX = 4 };
 enum { WIDE_DEPTH = 64, WIDE_PANELS = 2 }; /* of F16 weights: widened at once */
-static_assert((ROWS_MAX * PANELS_MAX + WIDE_DEPTH * WIDE_PANELS) * PANEL <= SCRATCH, "and what is widened beside it");
-static_assert(BACK_DEPTH % PANEL == 0, "a block of n is whole panels in backward");
+static_assert(ROWS * PANELS_MAX * PANEL <= SCRATCH, "C fits into the scratch");
+static_assert((HALF_ROWS_MAX * HALF_PANELS_MAX + WIDE_DEPTH * WIDE_PANELS) * PANEL <= SCRATCH, "C and what is widened do");
+static_assert((BACK_ROWS_MAX + DEPTH) * BACK_PANELS_MAX * PANEL <= SCRATCH, "C and turned panels do");
+static_assert((int)DEPTH <= DEPTH_MAX && DEPTH % PANEL == 0, "a block of n is whole panels in backward");
+enum { GROUP = 8 << 20 }; /* bytes of rows */
 
 /* ---- the packed weight ---- */
 
@@ -216,7 +217,7 @@ static void forward_task(void *arg, int64_t task, float *scratch)
     place(j, task, &t0, &p0);
     int64_t rows = min64(j->rows, j->T - t0), panels = min64(j->panels, ceil_div(N, PANEL) - p0);
     int64_t ldc = panels * PANEL, n0 = p0 * PANEL, columns = min64(ldc, N - n0);
-    float *c = scratch, *wide = c + ROWS_MAX * PANELS_MAX * PANEL;
+    float *c = scratch, *wide = c + HALF_ROWS_MAX * HALF_PANELS_MAX * PANEL;
     if (j->w->half)
         half_products(j, c, ldc, wide, t0, rows, p0, panels);
     for (int64_t k = 0; k < K && !j->w->half; k += DEPTH)
@@ -238,19 +239,20 @@ static void backward_task(void *arg, int64_t task, float *scratch)
     int64_t ldc = panels * PANEL, k0 = p0 * PANEL, columns = min64(ldc, K - k0);
     float *c = scratch, *turned = c + BACK_ROWS_MAX * BACK_PANELS_MAX * PANEL;
     if (columns < ldc) /* the last panel's columns past K are computed like the others, then dropped */
-        memset(turned, 0, BACK_DEPTH * BACK_PANELS_MAX * PANEL * sizeof *turned);
-    for (int64_t n = 0; n < N; n += BACK_DEPTH) {
-        int64_t depth = min64(BACK_DEPTH, N - n);
+        memset(turned, 0, DEPTH * BACK_PANELS_MAX * PANEL * sizeof *turned);
+    for (int64_t n = 0; n < N; n += DEPTH) {
+        int64_t depth = min64(DEPTH, N - n);
         for (int64_t i = 0; i < depth; i += PANEL) /* along a panel of W, whose blocks lie one behind the other */
             for (int64_t p = 0; p < panels; p++) {
                 int64_t k = k0 + p * PANEL;
-                turn(j, turned + p * BACK_DEPTH * PANEL + i * PANEL, (n + i) * K + k * PANEL, min64(PANEL, K - k));
+                turn(j, turned + p * DEPTH * PANEL + i * PANEL, (n + i) * K + k * PANEL, min64(PANEL, K - k));
             }
-        int64_t next = j->w->half ? 0 : min64(n + 2 * BACK_DEPTH, N);
-        for (int64_t i = n + BACK_DEPTH; i < next; i += PANEL) /* called for while these are in use */
+        int64_t next = j->w->half ? 0 : min64(n + 2 * DEPTH, N);
+        for (int64_t i = n + DEPTH; i < next; i += PANEL) /* called for while these are in use */
             for (int64_t f = 0; f < panels * PANEL * PANEL; f += PANEL)
                 __builtin_prefetch(j->w->panel + i * K + k0 * PANEL + f, 0, 2);
-        j->kernels->product(c, ldc, j->x + t0 * N + n, N, turned, BACK_DEPTH * PANEL, rows, panels, depth, n > 0);
+        for (int64_t r = 0; r < rows; r += ROWS)
+            j->kernels->product(c + r * ldc, ldc, j->x + (t0 + r) * N + n, N, turned, DEPTH * PANEL, min64(ROWS, rows - r), panels, depth, n > 0);
     }
     for (int64_t r = 0; r < rows; r++) {
         int64_t o = (t0 + r) * K + k0;
@@ -284,7 +286,8 @@ int32_t ammpli_cpu_linear_forward(ammpl_stream *s, float *y, float *pre, const f
         return AMMPL_OK;
     linear_job j = {.kernels = s->kernels, .w = w, .y = y, .pre = pre, .x = x, .bias = bias, .residual = residual, .act = act,
                     .T = T};
-    return ammpli_cpu_for_scratch(s, cut(s, &j, w->N, w->K, ROWS_MAX, PANELS_MAX), T * w->N * w->K / 8, forward_task, &j);
+    int64_t tasks = w->half ? cut(s, &j, w->N, w->K, HALF_ROWS_MAX, HALF_PANELS_MAX) : cut(s, &j, w->N, w->K, ROWS, PANELS_MAX);
+    return ammpli_cpu_for_scratch(s, tasks, T * w->N * w->K / 8, forward_task, &j);
 }
 
 int32_t ammpli_cpu_linear_backward(ammpl_stream *s, float *dx, const float *dy, const ammpl_weight *w, const float *pre,
