@@ -3,7 +3,8 @@
 #   cross.sh arm64 [PROGRAM [ARGUMENT...]]      NEON
 #   cross.sh ppc64el [PROGRAM [ARGUMENT...]]    plain C, whatever the compiler makes of it
 # PROGRAM is a test program; without one: those at the end, one to three minutes.
-# The processor's libraries are unpacked below the build folder, not installed.  Prints TAP; without compiler, qemu or packages a SKIP line.
+# The processor's libraries are unpacked below the build folder, not installed.  Prints TAP; without compiler, qemu or packages a SKIP line, and
+# ends with 77.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 arch=${1:-}
@@ -21,26 +22,24 @@ packages='libpng-dev libpng16-16 libjpeg62-turbo-dev libjpeg62-turbo libgif-dev 
 
 skip() {
     echo "1..0 # SKIP $1"
-    exit 0
+    exit 77
 }
 
 sh examples/install.sh $package qemu-user-static > /dev/null 2>&1
 command -v $triple-gcc > /dev/null || skip "there is no $triple-gcc"
 command -v $qemu > /dev/null || skip "there is no $qemu"
 
-unpack() (
-    set -e
-    mkdir -p "$root/apt/lists/partial" "$root/apt/archives/partial"
-    cd "$root/apt"
+unpack() {
+    mkdir -p "$root/apt/lists/partial" "$root/apt/archives/partial" || return 1
     options="-qq -o APT::Architecture=$arch -o APT::Architectures=$arch -o Dir::State::status=/dev/null -o Debug::NoLocking=1
              -o Dir::State::lists=$root/apt/lists -o Dir::Cache=$root/apt"
-    apt-get $options update
-    apt-get $options download $packages
-    for file in *.deb; do
-        dpkg-deb -x "$file" "$root"
+    # shellcheck disable=SC2086  # lists
+    (cd "$root/apt" && apt-get $options update && apt-get $options download $packages) || return 1
+    for file in "$root"/apt/*.deb; do
+        dpkg-deb -x "$file" "$root" || return 1
     done
     touch "$root/done"
-)
+}
 [ -f "$root/done" ] || unpack > "$root.log" 2>&1 || { tail -3 "$root.log" >&2; skip "packages of $arch cannot be had"; }
 
 printf "[constants]\nroot = '%s'\ntriple = '%s'\nqemu = '%s'\nfamily = '%s'\n" "$root" "$triple" "$qemu" "$family" > "$root/constants.ini"

@@ -6,18 +6,18 @@
  *
  * A task is a block of rows x a block of columns of the result.  Within a group of rows that a shared cache holds (GROUP) those of
  * the same columns follow each other, so that the weights they share come from memory once.  It sums over k in blocks of DEPTH into C, in its scratch,
- * then finishes whole row pieces (bias, pre, act, residual): so residual may be y.  What is in use at once is small enough for half of L1 and
- * of L2, which is what a thread has whose processor runs a neighbour's thread as well: a panel block (DEPTH x 16, 12 KiB) and a strip of
- * rows in L1, ROWS rows and their C in L2.  The cut into tasks looks at T and at the number of
+ * then finishes whole row pieces (bias, pre, act, residual): so residual may be y.  With AVX2 what is in use at once is small enough for half
+ * of L1 and of L2, which is what a thread has whose processor runs a neighbour's thread as well: a panel block (DEPTH x 16, 12 KiB) and a strip
+ * of rows in L1; ROWS_MAX rows, their C and the panel blocks in L2.  The cut into tasks looks at T and at the number of
  * threads, and no bit of the result depends on it: each element is one chain of multiply-adds over k from 0 upwards.
  */
 #include "cpu/kernels.h"
 
-enum { DEPTH = 192, ROWS = 48, PANELS_MAX = 20 };
-/* F16 weights are widened, and those of backward turned around, once a task: worth more rows. */
-enum { HALF_ROWS_MAX = 192, HALF_PANELS_MAX = 10, BACK_ROWS_MAX = 576, BACK_PANELS_MAX = 4 };
+enum { DEPTH = 192, ROWS_MAX = 48, PANELS_MAX = 20 };
+enum { HALF_ROWS_MAX = 192, HALF_PANELS_MAX = 10 }; /* more rows: F16 weights are widened once a task */
+enum { BACK_ROWS_MAX = 576, BACK_PANELS_MAX = 4 };  /* and turned around once a task: more still, ROWS_MAX at a time */
 enum { WIDE_DEPTH = 64, WIDE_PANELS = 2 }; /* of F16 weights: widened at once */
-static_assert(ROWS * PANELS_MAX * PANEL <= SCRATCH, "C fits into the scratch");
+static_assert(ROWS_MAX * PANELS_MAX * PANEL <= SCRATCH, "C fits into the scratch");
 static_assert((HALF_ROWS_MAX * HALF_PANELS_MAX + WIDE_DEPTH * WIDE_PANELS) * PANEL <= SCRATCH, "C and what is widened do");
 static_assert((BACK_ROWS_MAX + DEPTH) * BACK_PANELS_MAX * PANEL <= SCRATCH, "C and turned panels do");
 static_assert((int)DEPTH <= DEPTH_MAX && DEPTH % PANEL == 0, "a block of n is whole panels in backward");
@@ -251,8 +251,8 @@ static void backward_task(void *arg, int64_t task, float *scratch)
         for (int64_t i = n + DEPTH; i < next; i += PANEL) /* called for while these are in use */
             for (int64_t f = 0; f < panels * PANEL * PANEL; f += PANEL)
                 __builtin_prefetch(j->w->panel + i * K + k0 * PANEL + f, 0, 2);
-        for (int64_t r = 0; r < rows; r += ROWS)
-            j->kernels->product(c + r * ldc, ldc, j->x + (t0 + r) * N + n, N, turned, DEPTH * PANEL, min64(ROWS, rows - r), panels, depth, n > 0);
+        for (int64_t r = 0; r < rows; r += ROWS_MAX)
+            j->kernels->product(c + r * ldc, ldc, j->x + (t0 + r) * N + n, N, turned, DEPTH * PANEL, min64(ROWS_MAX, rows - r), panels, depth, n > 0);
     }
     for (int64_t r = 0; r < rows; r++) {
         int64_t o = (t0 + r) * K + k0;
@@ -286,7 +286,7 @@ int32_t ammpli_cpu_linear_forward(ammpl_stream *s, float *y, float *pre, const f
         return AMMPL_OK;
     linear_job j = {.kernels = s->kernels, .w = w, .y = y, .pre = pre, .x = x, .bias = bias, .residual = residual, .act = act,
                     .T = T};
-    int64_t tasks = w->half ? cut(s, &j, w->N, w->K, HALF_ROWS_MAX, HALF_PANELS_MAX) : cut(s, &j, w->N, w->K, ROWS, PANELS_MAX);
+    int64_t tasks = w->half ? cut(s, &j, w->N, w->K, HALF_ROWS_MAX, HALF_PANELS_MAX) : cut(s, &j, w->N, w->K, ROWS_MAX, PANELS_MAX);
     return ammpli_cpu_for_scratch(s, tasks, T * w->N * w->K / 8, forward_task, &j);
 }
 

@@ -15,17 +15,19 @@ static linear draw_linear(run *r, int64_t T, int64_t N, int64_t K)
     return l;
 }
 
-/* Shapes: odd ones, then those that cross every block of linear.c (rows 96 and 192, depth 256, panels of 16). */
+/* Shapes: odd ones, then those that cross every block of linear.c and of products: rows 48 and 576, depth 192, 20 panels of 16 (backward: 4),
+ * and rows that lie 4 KiB apart. */
 static const int64_t shapes[][3] = {
     {1, 1, 1},    {1, 3, 5},    {3, 5, 1},    {5, 1, 3},     {5, 31, 33},  {31, 33, 5},   {33, 5, 31},   {3, 33, 197},
     {33, 197, 3}, {197, 3, 33}, {31, 197, 1}, {197, 31, 31}, {1, 197, 33}, {197, 33, 197}, {7, 16, 256},  {8, 48, 257},
-    {2, 300, 64}, {97, 17, 70}, {193, 16, 16}, {12, 513, 20}, {13, 20, 600}, {25, 272, 515}, {200, 130, 90}, {6, 32, 1024}};
+    {2, 300, 64}, {97, 17, 70}, {193, 16, 16}, {12, 513, 20}, {13, 20, 600}, {25, 272, 515}, {200, 130, 90}, {6, 32, 1024},
+    {49, 20, 1024}, {49, 1024, 20}, {577, 17, 20}, {50, 330, 200}};
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 
 /* Weights that are kept as F16 give the products of the same weights widened, bit for bit. */
 static void kept_as_f16(run *r, bool backward)
 {
-    static const int64_t some[][3] = {{1, 3, 5}, {33, 197, 3}, {7, 16, 256}, {13, 20, 600}, {25, 272, 515}, {97, 49, 70}};
+    static const int64_t some[][3] = {{1, 3, 5}, {33, 197, 3}, {7, 16, 256}, {13, 20, 600}, {25, 272, 515}, {97, 49, 70}, {193, 17, 70}, {577, 17, 20}};
     for (int i = 0; i < 2 * (int)(sizeof some / sizeof *some); i++) {
         int64_t T = some[i / 2][0], N = some[i / 2][1], K = some[i / 2][2];
         int32_t flags = i % 2 ? AMMPL_WEIGHT_TRANSPOSED : 0;
