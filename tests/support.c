@@ -275,16 +275,25 @@ double test_difference(const float *a, const float *b, int64_t n, double floor)
     return isfinite(d) ? d / (r > floor ? r : floor) : INFINITY;
 }
 
+void test_skip(const char *name, const char *why)
+{
+    printf("SKIP %s: %s\n", name, why);
+    fflush(stdout);
+}
+
 bool test_comma_locale(void)
 {
     /* musl takes any name, and keeps the point. */
     return (setlocale(LC_ALL, "de_DE.UTF-8") || setlocale(LC_ALL, "fr_FR.UTF-8")) && *localeconv()->decimal_point == ',';
 }
 
-void test_skip(const char *name, const char *why)
+bool test_has_comma_locale(const char *name)
 {
-    printf("SKIP %s: %s\n", name, why);
-    fflush(stdout);
+    bool has = test_comma_locale();
+    setlocale(LC_ALL, "C");
+    if (!has)
+        test_skip(name, "neither de_DE.UTF-8 nor fr_FR.UTF-8 is installed, nor what makes one (Debian's locales)");
+    return has;
 }
 
 int test_main(Suite *suite)

@@ -12,7 +12,10 @@
 int test_main(Suite *suite);
 /* Reports a case that cannot run here, with a sentence that says why: instead of adding it to the suite. */
 void test_skip(const char *name, const char *why);
-bool test_comma_locale(void); /* numbers get a decimal comma, in this process; false: no such locale here */
+/* Numbers get a decimal comma, in this process; false: there is no such locale here.  And whether there is one for that case: else it
+ * is reported as one that cannot run. */
+bool test_comma_locale(void);
+bool test_has_comma_locale(const char *name);
 /* A GPU's context does not survive fork: cases run in this process, without limits of time.  Before test_main. */
 void test_in_one_process(void);
 /* tests/golden/NAME of the source tree ($AMMPL_TEST_ROOT where it is not where it was built) / ../shared/NAME, or NULL where that
