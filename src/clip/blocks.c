@@ -1,11 +1,11 @@
 /* blocks.c - transformer blocks forward and backward (methods.md 1.2), with prompt tokens between them. */
-#include "clip/tower.h"
+#include "clip/last_attention.h"
 
 size_t ammpli_pass_bytes(const ammpli_tower *t, int64_t len, bool keep)
 {
-    /* Kept: x, qkv, attn, pre per block.  Always: two block inputs, LN output, x_mid, qkv, MLP hidden and their gradients. */
+    /* Kept: x, qkv, attn, mid, pre per block.  Always: a block's input, LN output, qkv, attn, MLP hidden and their gradients. */
     int64_t D = t->width, F = t->hidden;
-    int64_t kept = keep ? t->layers * (5 * D + F) : 0;
+    int64_t kept = keep ? t->layers * (6 * D + F) : 0;
     return (size_t)(len * (kept + 12 * D + 2 * F)) * sizeof(float);
 }
 
@@ -34,29 +34,48 @@ static rows_on rows_behind(const ammpli_pass *pass, int64_t i)
     return gone ? (rows_on){pass->T - slots->n, slots->other} : (rows_on){pass->T, NULL};
 }
 
-/* Where block i's saved rows stand. */
+/* Where stands what block i keeps for backward. */
 typedef struct saved_block {
-    float *x, *qkv, *attn, *pre; /* [T,D], [T,3D], [T,D], [rows_on.n, F] */
+    float *x;                 /* [T,D] its input */
+    float *qkv, *attn;        /* [T,3D], [T,D] */
+    float *h, *query, *share; /* in their place where one query a sequence asks: [T,D], [B*H,D], [B*H,L] */
+    float *mid, *pre;         /* [rows_on.n,D] what the MLP's half adds to, [rows_on.n,F] before its activation */
 } saved_block;
+
+static int64_t attention_floats(const ammpli_pass *pass, int64_t i)
+{
+    int64_t D = pass->tower->width, queries = pass->B * pass->tower->heads;
+    return ammpli_one_query(pass, i) ? pass->T * D + queries * (D + pass->max_len) : pass->T * 4 * D;
+}
 
 static int64_t saved_before(const ammpli_pass *pass, int64_t i)
 {
-    int64_t n = 0;
+    int64_t n = 0, D = pass->tower->width;
     for (int64_t k = pass->from; k < i; k++)
-        n += 5 * pass->T * pass->tower->width + rows_behind(pass, k).n * pass->tower->hidden;
+        n += pass->T * D + attention_floats(pass, k) + rows_behind(pass, k).n * (D + pass->tower->hidden);
     return n;
 }
 
 static saved_block saved_at(const ammpli_pass *pass, int64_t i)
 {
-    int64_t TD = pass->T * pass->tower->width;
-    float *base = pass->saved + saved_before(pass, i);
-    return (saved_block){base, base + TD, base + 4 * TD, base + 5 * TD};
+    int64_t D = pass->tower->width, TD = pass->T * D;
+    float *x = pass->saved + saved_before(pass, i), *attention = x + TD, *mid = attention + attention_floats(pass, i);
+    saved_block s = {.x = x, .mid = mid, .pre = mid + rows_behind(pass, i).n * D};
+    if (ammpli_one_query(pass, i)) {
+        s.h = attention;
+        s.query = s.h + TD;
+        s.share = s.query + pass->B * pass->tower->heads * D;
+    } else {
+        s.qkv = attention;
+        s.attn = s.qkv + 3 * TD;
+    }
+    return s;
 }
 
 ammpl_status ammpli_pass_take(ammpli_engine *e, ammpli_pass *pass)
 {
     pass->every_row = e->without & AMMPLI_WITHOUT_ROWS;
+    TRY(ammpli_one_query_take(e, pass));
     if (pass->to == pass->tower->layers)
         TRY(ammpli_take_floats(e, ammpli_pass_reads(pass) * pass->tower->width, &pass->last));
     if (pass->keep)
@@ -70,48 +89,67 @@ static const float *prefix_at(const ammpli_pass *pass, int64_t i, const float *q
     return pass->prefix.of ? saved_at(pass->prefix.of, i).qkv : qkv;
 }
 
-/* attn [T,D] = attention of LN1(x) in block i; h [T,D] is scratch. */
-static ammpl_status attention_forward(ammpli_engine *e, const ammpli_pass *pass, int64_t i, const float *x, float *h, float *qkv,
-                                      float *attn)
+/* *attn [rows_on.n,D] = attention of LN1(x) in block i, of the rows that go on; h [T,D] is scratch, what is not in s is taken. */
+static ammpl_status attention_forward(ammpli_engine *e, const ammpli_pass *pass, int64_t i, const float *x, const saved_block *s, float *h,
+                                      float **attn)
 {
     const ammpli_tower *t = pass->tower;
     const ammpli_block *b = &t->block[i];
-    RUN(layernorm_forward, h, x, b->ln1_gamma, b->ln1_beta, pass->T, t->width, t->eps);
-    RUN(linear_forward, qkv, NULL, h, b->qkv, b->qkv_bias, NULL, AMMPL_ACT_NONE, pass->T);
-    return e->ops->attention_forward(e->stream, attn, qkv, pass->start, pass->B, pass->max_len, pass->T, t->width, t->heads,
-                                     t->causal, prefix_at(pass, i, qkv), pass->prefix.group, pass->prefix.rows);
+    int64_t D = t->width, queries = pass->B * t->heads;
+    rows_on on = rows_behind(pass, i);
+    float *behind = s->h ? s->h : h, *query = s->query, *share = s->share;
+    RUN(layernorm_forward, behind, x, b->ln1_gamma, b->ln1_beta, pass->T, D, t->eps);
+    if (on.row)
+        TRY(ammpli_take_floats(e, on.n * D, attn));
+    if (ammpli_one_query(pass, i)) {
+        if (!query)
+            TRY(ammpli_take_floats(e, queries * D, &query));
+        if (!share)
+            TRY(ammpli_take_floats(e, queries * pass->max_len, &share));
+        return ammpli_one_query_forward(e, pass, behind, query, share, *attn);
+    }
+    RUN(linear_forward, s->qkv, NULL, h, b->qkv, b->qkv_bias, NULL, AMMPL_ACT_NONE, pass->T);
+    RUN(attention_forward, s->attn, s->qkv, pass->start, pass->B, pass->max_len, pass->T, D, t->heads, t->causal,
+        prefix_at(pass, i, s->qkv), pass->prefix.group, pass->prefix.rows);
+    if (on.row)
+        RUN(rows_copy, *attn, NULL, s->attn, on.row, on.n, D);
+    else
+        *attn = s->attn;
+    return AMMPL_OK;
 }
 
-/* x [n,D] += out(attn); x += MLP(LN2(x)).  h [n,D] and f [n,F] are scratch, pre [n,F] may be NULL. */
-static ammpl_status mlp_forward(ammpli_engine *e, const ammpli_tower *t, const ammpli_block *b, float *x, const float *attn,
-                                float *pre, float *h, float *f, int64_t n)
+/* mid [n,D] = x + out(attn), y [n,D] = mid + MLP(LN2(mid)); x, mid and y may be one.  h [n,D] and f [n,F] are scratch, pre [n,F] may
+ * be NULL. */
+static ammpl_status mlp_forward(ammpli_engine *e, const ammpli_tower *t, const ammpli_block *b, float *y, float *mid, const float *x,
+                                const float *attn, float *pre, float *h, float *f, int64_t n)
 {
-    RUN(linear_forward, x, NULL, attn, b->out, b->out_bias, x, AMMPL_ACT_NONE, n);
-    RUN(layernorm_forward, h, x, b->ln2_gamma, b->ln2_beta, n, t->width, t->eps);
+    RUN(linear_forward, mid, NULL, attn, b->out, b->out_bias, x, AMMPL_ACT_NONE, n);
+    RUN(layernorm_forward, h, mid, b->ln2_gamma, b->ln2_beta, n, t->width, t->eps);
     RUN(linear_forward, f, pre, h, b->fc, b->fc_bias, NULL, t->act, n);
-    return e->ops->linear_forward(e->stream, x, NULL, f, b->proj, b->proj_bias, x, AMMPL_ACT_NONE, n);
+    return e->ops->linear_forward(e->stream, y, NULL, f, b->proj, b->proj_bias, mid, AMMPL_ACT_NONE, n);
 }
 
-/* The MLP half of block i for the rows that go on. */
-static ammpl_status mlp_forward_on(ammpli_engine *e, const ammpli_pass *pass, int64_t i, float *x, const saved_block *s, float *h,
-                                   float *f)
+/* y [T,D] = block i of x [T,D], which may be one, in the rows that go on; pass->last of the tower's last block. */
+static ammpl_status block_forward(ammpli_engine *e, const ammpli_pass *pass, int64_t i, float *y, const float *x, const saved_block *s,
+                                  float *h, float *f)
 {
     const ammpli_tower *t = pass->tower;
     int64_t D = t->width;
     rows_on on = rows_behind(pass, i);
-    if (!on.row)
-        return mlp_forward(e, t, &t->block[i], x, s->attn, s->pre, h, f, pass->T);
-    bool end = i + 1 == t->layers;
     ammpli_mark mark = ammpli_arena_mark(e);
-    float *part = pass->last, *attn;
-    if (!end)
-        TRY(ammpli_take_floats(e, on.n * D, &part));
-    TRY(ammpli_take_floats(e, on.n * D, &attn));
-    RUN(rows_copy, part, NULL, x, on.row, on.n, D);
-    RUN(rows_copy, attn, NULL, s->attn, on.row, on.n, D);
-    TRY(mlp_forward(e, t, &t->block[i], part, attn, s->pre, h, f, on.n));
-    if (!end)
-        RUN(rows_copy, x, on.row, part, NULL, on.n, D);
+    float *attn, *part = pass->last;
+    TRY(attention_forward(e, pass, i, x, s, h, &attn));
+    if (!on.row) {
+        TRY(mlp_forward(e, t, &t->block[i], y, s->mid ? s->mid : y, x, attn, s->pre, h, f, on.n));
+    } else {
+        bool end = i + 1 == t->layers;
+        if (!end)
+            TRY(ammpli_take_floats(e, on.n * D, &part));
+        RUN(rows_copy, part, NULL, x, on.row, on.n, D);
+        TRY(mlp_forward(e, t, &t->block[i], part, s->mid ? s->mid : part, part, attn, s->pre, h, f, on.n));
+        if (!end)
+            RUN(rows_copy, y, on.row, part, NULL, on.n, D);
+    }
     ammpli_arena_release(e, mark);
     return AMMPL_OK;
 }
@@ -120,25 +158,27 @@ ammpl_status ammpli_blocks_forward(ammpli_engine *e, const ammpli_pass *pass, fl
 {
     const ammpli_tower *t = pass->tower;
     const ammpli_slots *slots = &pass->slots;
-    int64_t T = pass->T, D = t->width, F = t->hidden;
+    int64_t T = pass->T, D = t->width;
     ammpli_mark mark = ammpli_arena_mark(e);
-    float *h, *f;
+    float *h, *f, *in = x;
     saved_block s = {0};
     TRY(ammpli_take_floats(e, T * D, &h));
-    TRY(ammpli_take_floats(e, T * F, &f));
+    TRY(ammpli_take_floats(e, T * t->hidden, &f));
     if (!pass->keep) {
         TRY(ammpli_take_floats(e, T * 3 * D, &s.qkv));
         TRY(ammpli_take_floats(e, T * D, &s.attn));
+    } else if (pass->from < pass->to) {
+        in = saved_at(pass, pass->from).x;
+        RUN(copy, in, x, (size_t)(T * D) * sizeof(float));
     }
     for (int64_t i = pass->from; i < pass->to; i++) {
-        if (prompt_at(pass, i))
-            RUN(rows_copy, x, slots->row, prompt_at(pass, i), slots->token, slots->n, D);
-        if (pass->keep) {
+        float *out = pass->keep && i + 1 < pass->to ? saved_at(pass, i + 1).x : x;
+        if (pass->keep)
             s = saved_at(pass, i);
-            RUN(copy, s.x, x, (size_t)(T * D) * sizeof(float));
-        }
-        TRY(attention_forward(e, pass, i, x, h, s.qkv, s.attn));
-        TRY(mlp_forward_on(e, pass, i, x, &s, h, f));
+        if (prompt_at(pass, i))
+            RUN(rows_copy, in, slots->row, prompt_at(pass, i), slots->token, slots->n, D);
+        TRY(block_forward(e, pass, i, out, in, &s, h, f));
+        in = out;
     }
     if (pass->every_row && pass->to == t->layers)
         RUN(rows_copy, pass->last, NULL, x, pass->read, ammpli_pass_reads(pass), D);
@@ -147,42 +187,42 @@ ammpl_status ammpli_blocks_forward(ammpli_engine *e, const ammpli_pass *pass, fl
 }
 
 /* Gradient dx [n,D] after an MLP half becomes the one before it (the residual stream), dattn [n,D] that of the attention's
- * output.  x [n,D] is the block's input; x_mid [n,D] and dpre [n,F] are scratch; dattn may not be dx. */
+ * output.  mid [n,D] and pre [n,F] are what the block kept; dpre [n,F] is scratch; dattn may not be dx. */
 static ammpl_status mlp_backward(ammpli_engine *e, const ammpli_tower *t, const ammpli_block *b, float *dx, float *dattn,
-                                 const float *x, const float *attn, const float *pre, float *x_mid, float *dpre, int64_t n)
+                                 const float *mid, const float *pre, float *dpre, int64_t n)
 {
-    RUN(linear_forward, x_mid, NULL, attn, b->out, b->out_bias, x, AMMPL_ACT_NONE, n); /* recomputed */
     RUN(linear_backward, dpre, dx, b->proj, pre, t->act, n);
     RUN(linear_backward, dattn, dpre, b->fc, NULL, AMMPL_ACT_NONE, n);
-    RUN(layernorm_backward, dx, dattn, x_mid, b->ln2_gamma, dx, n, t->width, t->eps);
+    RUN(layernorm_backward, dx, dattn, mid, b->ln2_gamma, dx, n, t->width, t->eps);
     return e->ops->linear_backward(e->stream, dattn, dx, b->out, NULL, AMMPL_ACT_NONE, n);
 }
 
-/* The same for the rows that go on, spread among zeros; dlast [B,D] where block i is the tower's last. */
+/* The same for the rows that go on, dx spread among zeros, and dattn, too, where all rows of block i ask; dlast [B,D] where it is the
+ * tower's last. */
 static ammpl_status mlp_backward_on(ammpli_engine *e, const ammpli_pass *pass, int64_t i, float *dlast, float *dx, float *dattn,
-                                    const saved_block *s, float *x_mid, float *dpre)
+                                    const saved_block *s, float *dpre)
 {
     const ammpli_tower *t = pass->tower;
     int64_t T = pass->T, D = t->width;
     rows_on on = rows_behind(pass, i);
     if (!on.row)
-        return mlp_backward(e, t, &t->block[i], dx, dattn, s->x, s->attn, s->pre, x_mid, dpre, T);
+        return mlp_backward(e, t, &t->block[i], dx, dattn, s->mid, s->pre, dpre, T);
+    bool spread = !ammpli_one_query(pass, i);
     ammpli_mark mark = ammpli_arena_mark(e);
-    float *x, *attn, *part_attn, *part = dlast;
-    TRY(ammpli_take_floats(e, on.n * D, &x));
-    TRY(ammpli_take_floats(e, on.n * D, &attn));
-    TRY(ammpli_take_floats(e, on.n * D, &part_attn));
+    float *part_attn = dattn, *part = dlast;
+    if (spread)
+        TRY(ammpli_take_floats(e, on.n * D, &part_attn));
     if (i + 1 < t->layers) {
         TRY(ammpli_take_floats(e, on.n * D, &part));
         RUN(rows_copy, part, NULL, dx, on.row, on.n, D);
     }
-    RUN(rows_copy, x, NULL, s->x, on.row, on.n, D);
-    RUN(rows_copy, attn, NULL, s->attn, on.row, on.n, D);
-    TRY(mlp_backward(e, t, &t->block[i], part, part_attn, x, attn, s->pre, x_mid, dpre, on.n));
+    TRY(mlp_backward(e, t, &t->block[i], part, part_attn, s->mid, s->pre, dpre, on.n));
     RUN(zero, dx, (size_t)(T * D) * sizeof(float));
     RUN(rows_copy, dx, on.row, part, NULL, on.n, D);
-    RUN(zero, dattn, (size_t)(T * D) * sizeof(float));
-    RUN(rows_copy, dattn, on.row, part_attn, NULL, on.n, D);
+    if (spread) {
+        RUN(zero, dattn, (size_t)(T * D) * sizeof(float));
+        RUN(rows_copy, dattn, on.row, part_attn, NULL, on.n, D);
+    }
     ammpli_arena_release(e, mark);
     return AMMPL_OK;
 }
@@ -262,8 +302,7 @@ ammpl_status ammpli_blocks_backward(ammpli_engine *e, const ammpli_pass *pass, f
     const ammpli_slots *slots = &pass->slots;
     int64_t T = pass->T, D = t->width, F = t->hidden;
     ammpli_mark mark = ammpli_arena_mark(e);
-    float *x_mid, *dh, *dpre, *dqkv;
-    TRY(ammpli_take_floats(e, T * D, &x_mid));
+    float *dh, *dpre, *dqkv;
     TRY(ammpli_take_floats(e, T * D, &dh));
     TRY(ammpli_take_floats(e, T * F, &dpre));
     TRY(ammpli_take_floats(e, T * 3 * D, &dqkv));
@@ -271,9 +310,14 @@ ammpl_status ammpli_blocks_backward(ammpli_engine *e, const ammpli_pass *pass, f
         saved_block s = saved_at(pass, i);
         if (pass->every_row)
             TRY(clear_unread(e, pass, i + 1, dlast, dx));
-        TRY(mlp_backward_on(e, pass, i, dlast, dx, dh, &s, x_mid, dpre));
-        TRY(attention_backward(e, pass, i, dqkv, dh, &s));
-        TRY(input_backward(e, pass, i, dx, dqkv, s.x, dh));
+        TRY(mlp_backward_on(e, pass, i, dlast, dx, dh, &s, dpre));
+        if (ammpli_one_query(pass, i)) {
+            TRY(ammpli_one_query_backward(e, pass, dqkv, dh, s.h, s.query, s.share));
+            RUN(layernorm_backward, dx, dqkv, s.x, t->block[i].ln1_gamma, dx, T, D, t->eps);
+        } else {
+            TRY(attention_backward(e, pass, i, dqkv, dh, &s));
+            TRY(input_backward(e, pass, i, dx, dqkv, s.x, dh));
+        }
         /* What a prompt overwrote has no gradient: rows_behind(i - 1) leaves these rows out. */
         if (prompt_at(pass, i) && dprompt && dprompt[i])
             RUN(rows_add, dprompt[i], slots->token, dx, slots->row, slots->n, D);

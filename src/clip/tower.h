@@ -1,8 +1,8 @@
 /* tower.h - the frozen towers as differentiable functions: rows in, features out, gradients of the rows back.
  *
  * A pass is one run of sequences through a range of blocks.  Prompt tokens sit in slots: rows that are overwritten before
- * a block.  With keep, what backward needs stays in the arena: per block and row its input, QKV, the attention's output
- * and the MLP's pre-activation (9 D floats for a hidden width of 4 D); the rest is recomputed.
+ * a block.  With keep, what backward needs stays in the arena: per block and row its input, QKV, the attention's output, what the
+ * MLP's half adds to, and the MLP's pre-activation (10 D floats for a hidden width of 4 D); LayerNorms and activations are recomputed.
  */
 #ifndef AMMPLI_TOWER_H
 #define AMMPLI_TOWER_H
@@ -43,7 +43,9 @@ typedef struct ammpli_pass {
     const int32_t *wanted_row; /* [wanted] backend memory; NULL: all */
     bool keep;
     bool every_row; /* tests only: without shortcut 3 */
-    float *saved; /* per block x [T,D], qkv [T,3D], attention [T,D], MLP pre-activation [rows that go on, F]; only with keep */
+    bool one_query; /* the tower's last block attends as last_attention.c does, by these rows of QKV's heads */
+    const int32_t *head_query, *head_key, *head_value; /* [B*H] backend memory */
+    float *saved; /* what the blocks keep (blocks.c: saved_block); only with keep */
     float *last;  /* [reads,D] the read rows after the last block; only where that belongs to the pass */
     /* images only */
     const int32_t *patch_row, *position; /* [n*P] rows of the patches, their places */
