@@ -3,6 +3,13 @@
 
 #define INLINE static inline __attribute__((always_inline)) TARGET
 
+/* In front of a loop over registers: all of it, in either compiler's words. */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
 typedef float vec __attribute__((vector_size(4 * W), may_alias));
 typedef float vec_unaligned __attribute__((vector_size(4 * W), aligned(4), may_alias));
 typedef int32_t veci __attribute__((vector_size(4 * W), may_alias));
