@@ -781,9 +781,10 @@ AMMPL_API ammpl_status ammpl_train(ammpl_session *s, ammpl_prompt *p, const ammp
  * Arrays are the caller's, in host memory; a call has copied what it needs when it returns.  Bits do not depend on the number
  * of threads, nor a sequence's on the others.  l and W are the towers' widths (D for either), F their MLPs' hidden widths.
  * COST: a row costs 8 D D + 4 D F operations in each block, and attention 4 D for each row it looks at; the way back about the
- * same again and an eighth.  A text's prefix is encoded once for all sequences, until an insert gives places in it other tokens
+ * same again.  A text's prefix is encoded once for all sequences, until an insert gives places in it other tokens
  * for each.  In the last block only rows that are read go behind attention, in the others not those of slots that the next
- * insert takes.  Memory, where recorded, is 5 D + F floats for each row and block, until the next begin.
+ * insert takes; of an image (H heads) QKV's 6 D D are spent there on 2 H + 1 rows where that is fewer.  Memory, where recorded, is 6 D + F
+ * floats for each row and block, until the next begin.
  */
 
 /* A tape on a model.  AMMPL_OPT_MEMORY_LIMIT of cfg (may be NULL; 0 = no limit) bounds what ammpl_tape_plan counts: a begin or

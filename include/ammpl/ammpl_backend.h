@@ -79,7 +79,7 @@ typedef struct ammpl_ops {
     int32_t (*linear_backward)(ammpl_stream *s, float *dx /*[T,K]*/, const float *dy /*[T,N]*/, const ammpl_weight *w,
                                const float *pre /*[T,K]*/, int32_t act, int64_t T);
 
-    /* ---- products of things that are learned: C[b] = alpha A[b] B[b] + beta C[b] for b < batch ---- */
+    /* ---- products without packed weights: C[b] = alpha A[b] B[b] + beta C[b] for b < batch ---- */
     /* A [M,K] (trans_a: stored [K,M]), B [K,N] (trans_b: stored [N,K]), C [M,N], batches stride_* floats apart
      * (0: shared; C's stride may be 0 only with batch 1). */
     int32_t (*gemm)(ammpl_stream *s, int64_t batch, int64_t M, int64_t N, int64_t K, float alpha, const float *A,
@@ -96,7 +96,7 @@ typedef struct ammpl_ops {
     /* dgamma += sum over rows of dy * (x - mean) / std, dbeta += sum of dy, t ascending: for a LayerNorm that is learned. */
     int32_t (*layernorm_weight_backward)(ammpl_stream *s, float *dgamma /*[D]*/, float *dbeta /*[D]*/, const float *dy /*[T,D]*/,
                                          const float *x /*[T,D]*/, int64_t T, int64_t D, float eps);
-    /* y = softmax(scale x) per row; dx = scale y (dy - <y, dy>). */
+    /* y = softmax(scale x) per row; dx = scale y (dy - <y, dy>).  y may be x, dx may be dy. */
     int32_t (*softmax_forward)(ammpl_stream *s, float *y /*[n,D]*/, const float *x /*[n,D]*/, float scale, int64_t n, int64_t D);
     int32_t (*softmax_backward)(ammpl_stream *s, float *dx /*[n,D]*/, const float *dy /*[n,D]*/, const float *y /*[n,D]*/,
                                 float scale, int64_t n, int64_t D);

@@ -1,5 +1,5 @@
 /* blocks.c - transformer blocks forward and backward (methods.md 1.2), with prompt tokens between them. */
-#include "clip/last_attention.h"
+#include "clip/one_query.h"
 
 size_t ammpli_pass_bytes(const ammpli_tower *t, int64_t len, bool keep)
 {
@@ -164,10 +164,10 @@ ammpl_status ammpli_blocks_forward(ammpli_engine *e, const ammpli_pass *pass, fl
     saved_block s = {0};
     TRY(ammpli_take_floats(e, T * D, &h));
     TRY(ammpli_take_floats(e, T * t->hidden, &f));
-    if (!pass->keep) {
+    if (!pass->keep && !ammpli_one_query(pass, pass->from)) {
         TRY(ammpli_take_floats(e, T * 3 * D, &s.qkv));
         TRY(ammpli_take_floats(e, T * D, &s.attn));
-    } else if (pass->from < pass->to) {
+    } else if (pass->keep && pass->from < pass->to) {
         in = saved_at(pass, pass->from).x;
         RUN(copy, in, x, (size_t)(T * D) * sizeof(float));
     }

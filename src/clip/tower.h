@@ -43,7 +43,7 @@ typedef struct ammpli_pass {
     const int32_t *wanted_row; /* [wanted] backend memory; NULL: all */
     bool keep;
     bool every_row; /* tests only: without shortcut 3 */
-    bool one_query; /* the tower's last block attends as last_attention.c does, by these rows of QKV's heads */
+    bool one_query; /* the tower's last block attends as one_query.c does, by these rows of QKV's heads */
     const int32_t *head_query, *head_key, *head_value; /* [B*H] backend memory */
     float *saved; /* what the blocks keep (blocks.c: saved_block); only with keep */
     float *last;  /* [reads,D] the read rows after the last block; only where that belongs to the pass */

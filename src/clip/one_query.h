@@ -1,6 +1,6 @@
-/* last_attention.h - attention in the last block, where one row of each picture is read (shortcut 9). */
-#ifndef AMMPLI_LAST_ATTENTION_H
-#define AMMPLI_LAST_ATTENTION_H
+/* one_query.h - attention in the last block, where one row of each picture is read (shortcut 9). */
+#ifndef AMMPLI_ONE_QUERY_H
+#define AMMPLI_ONE_QUERY_H
 
 #include "clip/tower.h"
 

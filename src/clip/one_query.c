@@ -1,12 +1,13 @@
-/* last_attention.c - attention in the last block of a tower of pictures, of which one row a picture is read (shortcut 9).
+/* one_query.c - attention in the last block of pictures, of which one row each is read (shortcut 9).
  *
  * Such a row's query q of a head asks keys W_k x_l + b_k of its D/H columns: q . (W_k x_l + b_k) = (W_k^T q) . x_l + a number that is the
  * same for all l, which softmax does not see.  Shares p_l add up to one, so that sum p_l (W_v x_l + b_v) = W_v (sum p_l x_l) + b_v.  So
- * neither keys nor values are computed: H rows a picture go through the weights instead of L.  x_l stands for the rows behind LN1.
+ * neither keys nor values are computed.  x_l stands for the rows behind LN1.
  *
- * A head's W_k or W_v is no weight of its own: zeros around what belongs to the head pick it out of those of QKV.
+ * A head's W_k or W_v is no weight of its own: zeros around what belongs to the head pick it out of QKV's, which 2 H + 1 rows a picture go
+ * through instead of L, H of them from the other side.
  */
-#include "clip/last_attention.h"
+#include "clip/one_query.h"
 
 #include <math.h>
 
@@ -20,12 +21,11 @@ ammpl_status ammpli_one_query_take(ammpli_engine *e, ammpli_pass *pass)
 {
     const ammpli_tower *t = pass->tower;
     int64_t H = t->heads, n = pass->B, each = n * H;
-    pass->one_query = !t->causal && pass->to == t->layers && !pass->every_row && !(e->without & AMMPLI_WITHOUT_KEYS) &&
-                      2 * H + 1 < pass->max_len;
+    bool alike = !t->causal && pass->T == n * pass->max_len && pass->prefix.rows == 0;
+    pass->one_query = alike && pass->to == t->layers && !pass->every_row && !(e->without & AMMPLI_WITHOUT_ONE_QUERY) &&
+                      2 * H + 1 < pass->max_len && each <= INT32_MAX / (3 * H);
     if (!pass->one_query)
         return AMMPL_OK;
-    if (each > INT32_MAX / (3 * H))
-        return ammpli_fail(AMMPL_E_MEMORY, "%lld images in one pass are more heads than can be counted; use a smaller batch", (long long)n);
     int32_t *host, *device;
     TRY(ammpli_take_host(e, (size_t)(3 * each) * sizeof *host, (void **)&host));
     for (int64_t r = 0; r < n; r++)
