@@ -34,7 +34,7 @@ static rows_on rows_behind(const ammpli_pass *pass, int64_t i)
     return gone ? (rows_on){pass->T - slots->n, slots->other} : (rows_on){pass->T, NULL};
 }
 
-/* Where stands what block i keeps for backward. */
+/* What block i keeps for backward. */
 typedef struct saved_block {
     float *x;                 /* [T,D] its input */
     float *qkv, *attn;        /* [T,3D], [T,D] */
@@ -164,10 +164,10 @@ ammpl_status ammpli_blocks_forward(ammpli_engine *e, const ammpli_pass *pass, fl
     saved_block s = {0};
     TRY(ammpli_take_floats(e, T * D, &h));
     TRY(ammpli_take_floats(e, T * t->hidden, &f));
-    if (!pass->keep && !ammpli_one_query(pass, pass->from)) {
+    if (!pass->keep) {
         TRY(ammpli_take_floats(e, T * 3 * D, &s.qkv));
         TRY(ammpli_take_floats(e, T * D, &s.attn));
-    } else if (pass->keep && pass->from < pass->to) {
+    } else if (pass->from < pass->to) {
         in = saved_at(pass, pass->from).x;
         RUN(copy, in, x, (size_t)(T * D) * sizeof(float));
     }
@@ -312,8 +312,9 @@ ammpl_status ammpli_blocks_backward(ammpli_engine *e, const ammpli_pass *pass, f
             TRY(clear_unread(e, pass, i + 1, dlast, dx));
         TRY(mlp_backward_on(e, pass, i, dlast, dx, dh, &s, dpre));
         if (ammpli_one_query(pass, i)) {
-            TRY(ammpli_one_query_backward(e, pass, dqkv, dh, s.h, s.query, s.share));
-            RUN(layernorm_backward, dx, dqkv, s.x, t->block[i].ln1_gamma, dx, T, D, t->eps);
+            float *behind = dqkv; /* [T,D], of the rows behind LN1 */
+            TRY(ammpli_one_query_backward(e, pass, behind, dh, s.h, s.query, s.share));
+            RUN(layernorm_backward, dx, behind, s.x, t->block[i].ln1_gamma, dx, T, D, t->eps);
         } else {
             TRY(attention_backward(e, pass, i, dqkv, dh, &s));
             TRY(input_backward(e, pass, i, dx, dqkv, s.x, dh));

@@ -16,6 +16,7 @@ INLINE vec MAX(vec a, vec b)
 {
     return (vec)_mm256_max_ps((__m256)a, (__m256)b);
 }
+
 /* In the sum's own register: left to themselves compilers let sums wander through registers, of which all but one are taken, and move
  * them back at a loop's end. */
 #define ADD_PRODUCT(sum, a, b) __asm__("vfmadd231ps {%2, %1, %0|%0, %1, %2}" : "+x"(sum) : "x"(a), "x"(b))
