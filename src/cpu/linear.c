@@ -16,6 +16,7 @@
 enum { DEPTH = 192, ROWS_MAX = 48, PANELS_MAX = 20 };
 enum { HALF_ROWS_MAX = 192, HALF_PANELS_MAX = 10 }; /* more rows: F16 weights are widened once a task */
 enum { BACK_ROWS_MAX = 576, BACK_PANELS_MAX = 4 };  /* and turned around once a task: more still, ROWS_MAX at a time */
+enum { ROWS_SOON = 6 }; /* rows of backward's result that are called for ahead */
 enum { WIDE_DEPTH = 64, WIDE_PANELS = 2 }; /* of F16 weights: widened at once */
 static_assert(ROWS_MAX * PANELS_MAX * PANEL <= SCRATCH, "C fits into the scratch");
 static_assert((HALF_ROWS_MAX * HALF_PANELS_MAX + WIDE_DEPTH * WIDE_PANELS) * PANEL <= SCRATCH, "C and what is widened do");
@@ -255,7 +256,12 @@ static void backward_task(void *arg, int64_t task, float *scratch)
             j->kernels->product(c + r * ldc, ldc, j->x + (t0 + r) * N + n, N, turned, DEPTH * PANEL, min64(ROWS_MAX, rows - r), panels, depth, n > 0);
     }
     for (int64_t r = 0; r < rows; r++) {
-        int64_t o = (t0 + r) * K + k0;
+        int64_t o = (t0 + r) * K + k0, soon = r + ROWS_SOON < rows ? o + ROWS_SOON * K : o;
+        for (int64_t f = 0; f < columns; f += PANEL) { /* short pieces far apart: no processor foresees them */
+            __builtin_prefetch(j->y + soon + f, 1);
+            if (j->slope_at)
+                __builtin_prefetch(j->slope_at + soon + f);
+        }
         j->kernels->act_backward(j->y + o, c + r * ldc, j->slope_at ? j->slope_at + o : c + r * ldc,
                                  columns, j->slope_at ? j->act : AMMPL_ACT_NONE);
     }
