@@ -257,7 +257,7 @@ static void backward_task(void *arg, int64_t task, float *scratch)
     }
     for (int64_t r = 0; r < rows; r++) {
         int64_t o = (t0 + r) * K + k0, soon = r + ROWS_SOON < rows ? o + ROWS_SOON * K : o;
-        for (int64_t f = 0; f < columns; f += PANEL) { /* short pieces far apart: no processor foresees them */
+        for (int64_t f = 0; f < columns; f += PANEL) { /* short pieces, a row apart */
             __builtin_prefetch(j->y + soon + f, 1);
             if (j->slope_at)
                 __builtin_prefetch(j->slope_at + soon + f);
