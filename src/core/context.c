@@ -5,8 +5,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
-#include <sched.h>
 
 /* ---- the host table: what a backend may ask of the library ---- */
 
@@ -40,13 +38,6 @@ static void host_count(void *user, int64_t bytes)
     ammpli_count_memory(user, bytes);
 }
 
-static int processors(void)
-{
-    cpu_set_t set;
-    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : (int)sysconf(_SC_NPROCESSORS_ONLN);
-    return n < 1 ? 1 : n > 256 ? 256 : n;
-}
-
 ammpl_status ammpli_context_create(const ammpl_allocator *alloc, ammpl_context **out)
 {
     *out = NULL;
@@ -72,7 +63,7 @@ ammpl_status ammpli_context_create(const ammpl_allocator *alloc, ammpl_context *
                              .threads = host_threads,
                              .parallel = host_parallel,
                              .count = host_count};
-    ammpl_status status = ammpli_pool_create(ctx, processors(), &ctx->pool);
+    ammpl_status status = ammpli_pool_create(ctx, 0, &ctx->pool);
     if (status < 0) {
         a.release(a.user, ctx, sizeof *ctx);
         return status;
@@ -105,7 +96,7 @@ void ammpli_context_release(ammpl_context *ctx)
 ammpl_status ammpli_context_set_threads(ammpl_context *ctx, int threads)
 {
     ammpli_pool *pool;
-    TRY(ammpli_pool_create(ctx, threads > 0 ? threads : processors(), &pool));
+    TRY(ammpli_pool_create(ctx, threads, &pool));
     ammpli_pool_destroy(ctx->pool);
     ctx->pool = pool;
     ctx->device[0].backend->describe(&ctx->host, 0, ctx->device[0].description, sizeof ctx->device[0].description);

@@ -66,7 +66,7 @@ void ammpli_log(ammpl_context *ctx, ammpl_level level, const char *fmt, ...) __a
  * restarted, everything runs on the calling thread.  fn must not call it again on the same pool (it would run inline). */
 typedef void (*ammpli_task_fn)(void *arg, int64_t i, int worker);
 typedef struct ammpli_pool ammpli_pool;
-ammpl_status ammpli_pool_create(ammpl_context *ctx, int threads, ammpli_pool **out);
+ammpl_status ammpli_pool_create(ammpl_context *ctx, int threads, ammpli_pool **out); /* threads <= 0: one for each processor */
 void ammpli_pool_destroy(ammpli_pool *pool);
 int ammpli_pool_threads(const ammpli_pool *pool);
 void ammpli_parallel(ammpli_pool *pool, int64_t n, ammpli_task_fn fn, void *arg);

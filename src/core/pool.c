@@ -2,24 +2,32 @@
  *
  * What a task computes may not depend on which thread runs it, nor on how many there are; then results do not either.
  * After fork the child has none of the threads: it notices by its process id and starts new ones.
+ *
+ * Loops follow each other within a fraction of a millisecond in a step, and a thread that sleeps takes a tenth of one to come back
+ * (on a virtual machine): so a thread looks for work a while before it sleeps, where there is a processor for each.
  */
 #include "core/core.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Kernels keep blocks of a matrix on the stack; musl would give a thread 128 KiB. */
 enum { WORKER_STACK = 2 << 20 };
+enum { LOOK_NS = 1000000 }; /* most tasks take less: so long ends of loops are waited for, too */
 
 struct ammpli_pool {
     ammpl_context *ctx;
     int threads; /* workers beside the caller: threads - 1 */
+    bool looks;  /* there is a processor for each */
     pid_t owner; /* the process whose workers these are */
     pthread_t *worker;
     int started;
     pthread_mutex_t use;  /* held by the session that runs a loop */
-    pthread_mutex_t lock; /* guards what follows */
+    _Atomic uint64_t news, ends; /* count what workers, and what the caller of a loop, may look for */
+    pthread_mutex_t lock;        /* guards what follows */
     pthread_cond_t wake, done;
     uint64_t round; /* counts loops; a worker sleeps until it changes */
     bool open;      /* workers may join the round */
@@ -41,6 +49,40 @@ static void run_tasks(ammpli_pool *pool, ammpli_task_fn fn, void *arg, int64_t n
             return;
         fn(arg, i, worker);
     }
+}
+
+static void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* Until *count is no longer `seen`, which is true, or LOOK_NS are over.  Whoever counts has let go of the lock before. */
+static bool look(const _Atomic uint64_t *count, uint64_t seen)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    for (int64_t begin = t.tv_sec * 1000000000LL + t.tv_nsec, now = begin; now - begin < LOOK_NS;) {
+        for (int i = 0; i < 16; i++) {
+            if (atomic_load_explicit(count, memory_order_acquire) != seen)
+                return true;
+            relax();
+        }
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        now = t.tv_sec * 1000000000LL + t.tv_nsec;
+    }
+    return false;
+}
+
+/* Lets go of the lock, under which something was made for workers to do. */
+static void tell_workers(ammpli_pool *pool)
+{
+    pthread_cond_broadcast(&pool->wake);
+    pthread_mutex_unlock(&pool->lock);
+    atomic_fetch_add(&pool->news, 1);
 }
 
 typedef struct worker_start {
@@ -68,6 +110,7 @@ static void *worker_main(void *p)
     ammpli_pool *pool = start.pool;
     ammpli_free(pool->ctx, p);
     uint64_t seen = 0;
+    bool looked = false;
     pthread_mutex_lock(&pool->lock);
     pool->running++;
     pthread_cond_broadcast(&pool->done);
@@ -77,12 +120,21 @@ static void *worker_main(void *p)
             break;
         if (!loop && pool->first) {
             run_ahead(pool, start.index);
+            looked = false;
+            continue;
+        }
+        if (!loop && pool->looks && !looked) {
+            uint64_t news = atomic_load(&pool->news);
+            pthread_mutex_unlock(&pool->lock);
+            looked = !look(&pool->news, news);
+            pthread_mutex_lock(&pool->lock);
             continue;
         }
         if (!loop) {
             pthread_cond_wait(&pool->wake, &pool->lock);
             continue;
         }
+        looked = false;
         seen = pool->round;
         pool->busy++;
         ammpli_task_fn fn = pool->fn;
@@ -91,8 +143,12 @@ static void *worker_main(void *p)
         pthread_mutex_unlock(&pool->lock);
         run_tasks(pool, fn, arg, n, start.index);
         pthread_mutex_lock(&pool->lock);
-        if (--pool->busy == 0)
-            pthread_cond_broadcast(&pool->done);
+        if (--pool->busy > 0)
+            continue;
+        pthread_cond_broadcast(&pool->done);
+        pthread_mutex_unlock(&pool->lock);
+        atomic_fetch_add(&pool->ends, 1);
+        pthread_mutex_lock(&pool->lock);
     }
     pthread_mutex_unlock(&pool->lock);
     return NULL;
@@ -134,9 +190,19 @@ static void start_workers(ammpli_pool *pool)
     pthread_mutex_unlock(&pool->lock);
 }
 
+static int processors(void)
+{
+    cpu_set_t set;
+    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : (int)sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : n > 256 ? 256 : n;
+}
+
 ammpl_status ammpli_pool_create(ammpl_context *ctx, int threads, ammpli_pool **out)
 {
     *out = NULL;
+    int most = processors();
+    if (threads <= 0)
+        threads = most;
     ammpli_pool *pool = ammpli_alloc(ctx, 1, sizeof *pool);
     pthread_t *worker = ammpli_alloc(ctx, (size_t)threads, sizeof *worker);
     if (!pool || !worker) {
@@ -146,6 +212,7 @@ ammpl_status ammpli_pool_create(ammpl_context *ctx, int threads, ammpli_pool **o
     }
     pool->ctx = ctx;
     pool->threads = threads;
+    pool->looks = threads <= most;
     pool->worker = worker;
     pthread_mutex_init(&pool->use, NULL);
     start_workers(pool);
@@ -160,8 +227,7 @@ void ammpli_pool_destroy(ammpli_pool *pool)
     if (pool->owner == getpid()) { /* a forked child has no threads to join */
         pthread_mutex_lock(&pool->lock);
         pool->quit = true;
-        pthread_cond_broadcast(&pool->wake);
-        pthread_mutex_unlock(&pool->lock);
+        tell_workers(pool);
         for (int i = 0; i < pool->started; i++)
             pthread_join(pool->worker[i], NULL);
         pthread_cond_destroy(&pool->wake);
@@ -197,11 +263,16 @@ void ammpli_parallel(ammpli_pool *pool, int64_t n, ammpli_task_fn fn, void *arg)
     atomic_store(&pool->next, 0);
     pool->open = true;
     pool->round++;
-    pthread_cond_broadcast(&pool->wake);
-    pthread_mutex_unlock(&pool->lock);
+    tell_workers(pool);
     run_tasks(pool, fn, arg, n, 0);
     pthread_mutex_lock(&pool->lock);
     pool->open = false; /* a worker that was busy with something else needs not come any more */
+    if (pool->busy > 0 && pool->looks) {
+        uint64_t ends = atomic_load(&pool->ends);
+        pthread_mutex_unlock(&pool->lock);
+        look(&pool->ends, ends);
+        pthread_mutex_lock(&pool->lock);
+    }
     while (pool->busy > 0)
         pthread_cond_wait(&pool->done, &pool->lock);
     pthread_mutex_unlock(&pool->lock);
@@ -220,8 +291,7 @@ void ammpli_ahead_start(ammpli_pool *pool, ammpli_ahead *job)
     while (*at)
         at = &(*at)->after;
     *at = job;
-    pthread_cond_broadcast(&pool->wake);
-    pthread_mutex_unlock(&pool->lock);
+    tell_workers(pool);
 }
 
 /* Nobody begins a task of it any more: next = n, and how many had been begun is returned.  What is being done is waited for. */

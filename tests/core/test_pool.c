@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { TASKS = 1000, WORKERS = 8 };
@@ -224,6 +225,34 @@ START_TEST(destroyed_after_fork)
 }
 END_TEST
 
+static double processor_seconds(void)
+{
+    struct timespec t;
+    ck_assert_int_eq(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t), 0);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Loops that come at once, a little later and long after the last one, and none of the pool's threads is at work when there is nothing to do. */
+START_TEST(looks_then_sleeps)
+{
+    static const useconds_t pauses[] = {0, 50, 700, 1300, 20000};
+    open_pool(threads[_i]);
+    for (size_t k = 0; k < sizeof pauses / sizeof pauses[0]; k++)
+        for (int round = 0; round < 20; round++) {
+            notes *n = new_notes();
+            ammpli_parallel(pool, TASKS, note, n);
+            ck_assert(once(n, TASKS));
+            free(n);
+            if (pauses[k])
+                usleep(pauses[k]);
+        }
+    double before = processor_seconds();
+    usleep(300000);
+    ck_assert_double_lt(processor_seconds() - before, 0.1);
+    close_pool();
+}
+END_TEST
+
 /* ---- jobs that run ahead ---- */
 
 /* Each task once, whoever does it, with loops in between; several jobs at once. */
@@ -361,6 +390,7 @@ int main(void)
     tcase_add_loop_test(c, busy_pool_runs_inline, 0, COUNTS);
     tcase_add_loop_test(c, after_fork, 0, COUNTS);
     tcase_add_loop_test(c, destroyed_after_fork, 0, COUNTS);
+    tcase_add_loop_test(c, looks_then_sleeps, 0, COUNTS);
     tcase_add_loop_test(c, ahead, 0, COUNTS);
     tcase_add_loop_test(c, ahead_dropped, 0, COUNTS);
     tcase_add_test(c, ahead_by_itself);
