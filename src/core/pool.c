@@ -3,36 +3,38 @@
  * What a task computes may not depend on which thread runs it, nor on how many there are; then results do not either.
  * After fork the child has none of the threads: it notices by its process id and starts new ones.
  *
- * Loops follow each other within a fraction of a millisecond in a step, and a thread that sleeps takes a tenth of one to come back
- * (on a virtual machine): so a thread looks for work a while before it sleeps, where there is a processor for each.
+ * Loops follow each other within a fraction of a millisecond in a step, and on a virtual machine a thread that sleeps takes
+ * a tenth of one to come back: so between loops, and at the end of one, threads look for a while before they sleep, unless
+ * there are more of them than processors.
  */
 #include "core/core.h"
 
 #include <pthread.h>
 #include <sched.h>
+#include <stdalign.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 /* Kernels keep blocks of a matrix on the stack; musl would give a thread 128 KiB. */
 enum { WORKER_STACK = 2 << 20 };
-enum { LOOK_NS = 1000000 }; /* most tasks take less: so long ends of loops are waited for, too */
+enum { LOOK_NS = 1000000 }; /* about what a task of a ViT-B/16's products takes */
 
 struct ammpli_pool {
     ammpl_context *ctx;
     int threads; /* workers beside the caller: threads - 1 */
-    bool looks;  /* there is a processor for each */
+    bool looks;  /* no more threads than processors, when they were started */
     pid_t owner; /* the process whose workers these are */
     pthread_t *worker;
     int started;
     pthread_mutex_t use;  /* held by the session that runs a loop */
-    _Atomic uint64_t news, ends; /* count what workers, and what the caller of a loop, may look for */
-    pthread_mutex_t lock;        /* guards what follows */
+    alignas(64) atomic_uint news;     /* changes when workers have got something to do; alone in its line, at which they look */
+    alignas(64) pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t wake, done;
-    uint64_t round; /* counts loops; a worker sleeps until it changes */
-    bool open;      /* workers may join the round */
-    int busy;       /* workers that have joined it and not finished */
-    int running;    /* workers that have come to wait for work */
+    uint64_t round;   /* counts loops */
+    bool open;        /* workers may join the round */
+    atomic_uint busy; /* workers that have joined it and not finished */
+    int running;      /* workers that have come to wait for work */
     bool quit;
     ammpli_ahead *first; /* jobs with tasks that nobody has begun, oldest first */
     ammpli_task_fn fn;
@@ -60,17 +62,18 @@ static void relax(void)
 #endif
 }
 
-/* Until *count is no longer `seen`, which is true, or LOOK_NS are over.  Whoever counts has let go of the lock before. */
-static bool look(const _Atomic uint64_t *count, uint64_t seen)
+/* Looks at *word until it is no longer `seen`, which is true, or LOOK_NS are over. */
+static bool look(atomic_uint *word, unsigned seen)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     for (int64_t begin = t.tv_sec * 1000000000LL + t.tv_nsec, now = begin; now - begin < LOOK_NS;) {
         for (int i = 0; i < 16; i++) {
-            if (atomic_load_explicit(count, memory_order_acquire) != seen)
+            if (atomic_load(word) != seen)
                 return true;
             relax();
         }
+        sched_yield(); /* to whoever else wants this processor */
         clock_gettime(CLOCK_MONOTONIC, &t);
         now = t.tv_sec * 1000000000LL + t.tv_nsec;
     }
@@ -80,9 +83,9 @@ static bool look(const _Atomic uint64_t *count, uint64_t seen)
 /* Lets go of the lock, under which something was made for workers to do. */
 static void tell_workers(ammpli_pool *pool)
 {
-    pthread_cond_broadcast(&pool->wake);
     pthread_mutex_unlock(&pool->lock);
     atomic_fetch_add(&pool->news, 1);
+    pthread_cond_broadcast(&pool->wake);
 }
 
 typedef struct worker_start {
@@ -110,7 +113,7 @@ static void *worker_main(void *p)
     ammpli_pool *pool = start.pool;
     ammpli_free(pool->ctx, p);
     uint64_t seen = 0;
-    bool looked = false;
+    bool looked = true; /* nobody needs it at once */
     pthread_mutex_lock(&pool->lock);
     pool->running++;
     pthread_cond_broadcast(&pool->done);
@@ -124,7 +127,7 @@ static void *worker_main(void *p)
             continue;
         }
         if (!loop && pool->looks && !looked) {
-            uint64_t news = atomic_load(&pool->news);
+            unsigned news = atomic_load(&pool->news);
             pthread_mutex_unlock(&pool->lock);
             looked = !look(&pool->news, news);
             pthread_mutex_lock(&pool->lock);
@@ -132,6 +135,7 @@ static void *worker_main(void *p)
         }
         if (!loop) {
             pthread_cond_wait(&pool->wake, &pool->lock);
+            looked = false; /* it may have come too late: the next loop is near */
             continue;
         }
         looked = false;
@@ -143,15 +147,18 @@ static void *worker_main(void *p)
         pthread_mutex_unlock(&pool->lock);
         run_tasks(pool, fn, arg, n, start.index);
         pthread_mutex_lock(&pool->lock);
-        if (--pool->busy > 0)
-            continue;
-        pthread_cond_broadcast(&pool->done);
-        pthread_mutex_unlock(&pool->lock);
-        atomic_fetch_add(&pool->ends, 1);
-        pthread_mutex_lock(&pool->lock);
+        if (--pool->busy == 0)
+            pthread_cond_broadcast(&pool->done);
     }
     pthread_mutex_unlock(&pool->lock);
     return NULL;
+}
+
+static int processors(void)
+{
+    cpu_set_t set;
+    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : (int)sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : n > 256 ? 256 : n;
 }
 
 /* Fewer workers than wanted (the system refused threads) is no error: the loop runs on those there are. */
@@ -161,6 +168,7 @@ static void start_workers(ammpli_pool *pool)
     pthread_cond_init(&pool->wake, NULL);
     pthread_cond_init(&pool->done, NULL);
     pool->owner = getpid();
+    pool->looks = pool->threads <= processors();
     pool->started = 0;
     pool->round = 0;
     pool->busy = 0;
@@ -190,19 +198,11 @@ static void start_workers(ammpli_pool *pool)
     pthread_mutex_unlock(&pool->lock);
 }
 
-static int processors(void)
-{
-    cpu_set_t set;
-    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : (int)sysconf(_SC_NPROCESSORS_ONLN);
-    return n < 1 ? 1 : n > 256 ? 256 : n;
-}
-
 ammpl_status ammpli_pool_create(ammpl_context *ctx, int threads, ammpli_pool **out)
 {
     *out = NULL;
-    int most = processors();
     if (threads <= 0)
-        threads = most;
+        threads = processors();
     ammpli_pool *pool = ammpli_alloc(ctx, 1, sizeof *pool);
     pthread_t *worker = ammpli_alloc(ctx, (size_t)threads, sizeof *worker);
     if (!pool || !worker) {
@@ -212,7 +212,6 @@ ammpl_status ammpli_pool_create(ammpl_context *ctx, int threads, ammpli_pool **o
     }
     pool->ctx = ctx;
     pool->threads = threads;
-    pool->looks = threads <= most;
     pool->worker = worker;
     pthread_mutex_init(&pool->use, NULL);
     start_workers(pool);
@@ -267,15 +266,16 @@ void ammpli_parallel(ammpli_pool *pool, int64_t n, ammpli_task_fn fn, void *arg)
     run_tasks(pool, fn, arg, n, 0);
     pthread_mutex_lock(&pool->lock);
     pool->open = false; /* a worker that was busy with something else needs not come any more */
-    if (pool->busy > 0 && pool->looks) {
-        uint64_t ends = atomic_load(&pool->ends);
-        pthread_mutex_unlock(&pool->lock);
-        look(&pool->ends, ends);
-        pthread_mutex_lock(&pool->lock);
-    }
-    while (pool->busy > 0)
-        pthread_cond_wait(&pool->done, &pool->lock);
+    unsigned busy = pool->busy;
     pthread_mutex_unlock(&pool->lock);
+    while (busy > 0 && pool->looks && look(&pool->busy, busy))
+        busy = pool->busy;
+    if (busy > 0) {
+        pthread_mutex_lock(&pool->lock);
+        while (pool->busy > 0)
+            pthread_cond_wait(&pool->done, &pool->lock);
+        pthread_mutex_unlock(&pool->lock);
+    }
     pthread_mutex_unlock(&pool->use);
 }
 
