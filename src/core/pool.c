@@ -18,7 +18,7 @@
 
 /* Kernels keep blocks of a matrix on the stack; musl would give a thread 128 KiB. */
 enum { WORKER_STACK = 2 << 20 };
-enum { LOOK_NS = 1000000 }; /* about what a task of a ViT-B/16's products takes */
+enum { LOOK_NS = 1000000 }; /* by measurement: SPEED.md's log */
 
 struct ammpli_pool {
     ammpl_context *ctx;
@@ -28,8 +28,8 @@ struct ammpli_pool {
     pthread_t *worker;
     int started;
     pthread_mutex_t use;  /* held by the session that runs a loop */
-    alignas(64) atomic_uint news;     /* changes when workers have got something to do; alone in its line, at which they look */
-    alignas(64) pthread_mutex_t lock; /* guards what follows */
+    alignas(64) atomic_uint news;     /* changes after there is something for workers to do; apart, as they look at it */
+    alignas(64) pthread_mutex_t lock; /* guards what follows; `next` changes without it, and `busy` is read without it */
     pthread_cond_t wake, done;
     uint64_t round;   /* counts loops */
     bool open;        /* workers may join the round */
@@ -62,7 +62,7 @@ static void relax(void)
 #endif
 }
 
-/* Looks at *word until it is no longer `seen`, which is true, or LOOK_NS are over. */
+/* True once *word is no longer `seen`, false after LOOK_NS. */
 static bool look(atomic_uint *word, unsigned seen)
 {
     struct timespec t;
@@ -80,7 +80,7 @@ static bool look(atomic_uint *word, unsigned seen)
     return false;
 }
 
-/* Lets go of the lock, under which something was made for workers to do. */
+/* Unlocks, then tells: who looks must not run into a held lock.  Workers look again under the lock before they sleep. */
 static void tell_workers(ammpli_pool *pool)
 {
     pthread_mutex_unlock(&pool->lock);
@@ -113,7 +113,7 @@ static void *worker_main(void *p)
     ammpli_pool *pool = start.pool;
     ammpli_free(pool->ctx, p);
     uint64_t seen = 0;
-    bool looked = true; /* nobody needs it at once */
+    bool looked = true; /* a new pool's workers sleep until the first loop */
     pthread_mutex_lock(&pool->lock);
     pool->running++;
     pthread_cond_broadcast(&pool->done);
@@ -135,7 +135,7 @@ static void *worker_main(void *p)
         }
         if (!loop) {
             pthread_cond_wait(&pool->wake, &pool->lock);
-            looked = false; /* it may have come too late: the next loop is near */
+            looked = false; /* it may be too late for this loop; another may follow soon */
             continue;
         }
         looked = false;
