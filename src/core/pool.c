@@ -62,21 +62,22 @@ static void relax(void)
 #endif
 }
 
-/* True once *word is no longer `seen`, false after LOOK_NS. */
-static bool look(atomic_uint *word, unsigned seen)
+static int64_t now_ns(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
-    for (int64_t begin = t.tv_sec * 1000000000LL + t.tv_nsec, now = begin; now - begin < LOOK_NS;) {
+    return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
+/* True once *word is no longer `seen`, false after LOOK_NS. */
+static bool look(atomic_uint *word, unsigned seen)
+{
+    for (int64_t end = now_ns() + LOOK_NS; now_ns() < end; sched_yield()) /* to whoever else wants this processor */
         for (int i = 0; i < 16; i++) {
             if (atomic_load(word) != seen)
                 return true;
             relax();
         }
-        sched_yield(); /* to whoever else wants this processor */
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        now = t.tv_sec * 1000000000LL + t.tv_nsec;
-    }
     return false;
 }
 
@@ -107,6 +108,20 @@ static void run_ahead(ammpli_pool *pool, int worker)
     pthread_cond_broadcast(&pool->done);
 }
 
+/* A worker's part of the open round, likewise. */
+static void run_round(ammpli_pool *pool, int worker)
+{
+    ammpli_task_fn fn = pool->fn;
+    void *arg = pool->arg;
+    int64_t n = pool->n;
+    pool->busy++;
+    pthread_mutex_unlock(&pool->lock);
+    run_tasks(pool, fn, arg, n, worker);
+    pthread_mutex_lock(&pool->lock);
+    if (--pool->busy == 0)
+        pthread_cond_broadcast(&pool->done);
+}
+
 static void *worker_main(void *p)
 {
     worker_start start = *(worker_start *)p;
@@ -117,38 +132,23 @@ static void *worker_main(void *p)
     pthread_mutex_lock(&pool->lock);
     pool->running++;
     pthread_cond_broadcast(&pool->done);
-    for (;;) {
-        bool loop = pool->open && pool->round != seen;
-        if (pool->quit)
-            break;
-        if (!loop && pool->first) {
+    while (!pool->quit) {
+        if (pool->open && pool->round != seen) {
+            seen = pool->round;
+            run_round(pool, start.index);
+            looked = false;
+        } else if (pool->first) {
             run_ahead(pool, start.index);
             looked = false;
-            continue;
-        }
-        if (!loop && pool->looks && !looked) {
+        } else if (pool->looks && !looked) {
             unsigned news = atomic_load(&pool->news);
             pthread_mutex_unlock(&pool->lock);
             looked = !look(&pool->news, news);
             pthread_mutex_lock(&pool->lock);
-            continue;
-        }
-        if (!loop) {
+        } else {
             pthread_cond_wait(&pool->wake, &pool->lock);
             looked = false; /* it may be too late for this loop; another may follow soon */
-            continue;
         }
-        looked = false;
-        seen = pool->round;
-        pool->busy++;
-        ammpli_task_fn fn = pool->fn;
-        void *arg = pool->arg;
-        int64_t n = pool->n;
-        pthread_mutex_unlock(&pool->lock);
-        run_tasks(pool, fn, arg, n, start.index);
-        pthread_mutex_lock(&pool->lock);
-        if (--pool->busy == 0)
-            pthread_cond_broadcast(&pool->done);
     }
     pthread_mutex_unlock(&pool->lock);
     return NULL;
@@ -266,10 +266,10 @@ void ammpli_parallel(ammpli_pool *pool, int64_t n, ammpli_task_fn fn, void *arg)
     run_tasks(pool, fn, arg, n, 0);
     pthread_mutex_lock(&pool->lock);
     pool->open = false; /* a worker that was busy with something else needs not come any more */
-    unsigned busy = pool->busy;
     pthread_mutex_unlock(&pool->lock);
-    while (busy > 0 && pool->looks && look(&pool->busy, busy))
-        busy = pool->busy;
+    unsigned busy;
+    while ((busy = pool->busy) > 0 && pool->looks && look(&pool->busy, busy))
+        ;
     if (busy > 0) {
         pthread_mutex_lock(&pool->lock);
         while (pool->busy > 0)
