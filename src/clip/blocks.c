@@ -186,6 +186,31 @@ ammpl_status ammpli_blocks_forward(ammpli_engine *e, const ammpli_pass *pass, fl
     return AMMPL_OK;
 }
 
+/* dst [T,D]: zeros in the rows of slots. */
+static ammpl_status clear_slots(ammpli_engine *e, const ammpli_pass *pass, float *dst)
+{
+    const ammpli_slots *slots = &pass->slots;
+    int64_t D = pass->tower->width;
+    ammpli_mark mark = ammpli_arena_mark(e);
+    float *zeros;
+    TRY(ammpli_take_zeros(e, slots->n * D, &zeros));
+    RUN(rows_copy, dst, slots->row, zeros, NULL, slots->n, D);
+    ammpli_arena_release(e, mark);
+    return AMMPL_OK;
+}
+
+/* dst [T,D] = part [n,D] in the rows that go on behind block i, zeros in the others. */
+static ammpl_status spread_rows(ammpli_engine *e, const ammpli_pass *pass, int64_t i, float *dst, const float *part)
+{
+    int64_t D = pass->tower->width;
+    rows_on on = rows_behind(pass, i);
+    if (i + 1 < pass->tower->layers)
+        TRY(clear_slots(e, pass, dst));
+    else
+        RUN(zero, dst, (size_t)(pass->T * D) * sizeof(float));
+    return e->ops->rows_copy(e->stream, dst, on.row, part, NULL, on.n, D);
+}
+
 /* Gradient dx [n,D] after an MLP half becomes the one before it (the residual stream), dattn [n,D] that of the attention's
  * output.  mid [n,D] and pre [n,F] are what the block kept; dpre [n,F] is scratch; dattn may not be dx. */
 static ammpl_status mlp_backward(ammpli_engine *e, const ammpli_tower *t, const ammpli_block *b, float *dx, float *dattn,
@@ -217,12 +242,9 @@ static ammpl_status mlp_backward_on(ammpli_engine *e, const ammpli_pass *pass, i
         RUN(rows_copy, part, NULL, dx, on.row, on.n, D);
     }
     TRY(mlp_backward(e, t, &t->block[i], part, part_attn, s->mid, s->pre, dpre, on.n));
-    RUN(zero, dx, (size_t)(T * D) * sizeof(float));
-    RUN(rows_copy, dx, on.row, part, NULL, on.n, D);
-    if (spread) {
-        RUN(zero, dattn, (size_t)(T * D) * sizeof(float));
-        RUN(rows_copy, dattn, on.row, part_attn, NULL, on.n, D);
-    }
+    TRY(spread_rows(e, pass, i, dx, part));
+    if (spread)
+        TRY(spread_rows(e, pass, i, dattn, part_attn));
     ammpli_arena_release(e, mark);
     return AMMPL_OK;
 }
@@ -288,12 +310,7 @@ static ammpl_status clear_unread(ammpli_engine *e, const ammpli_pass *pass, int6
     }
     if (i == pass->to ? slots->n == 0 || !slots->drop : !prompt_at(pass, i))
         return AMMPL_OK;
-    ammpli_mark mark = ammpli_arena_mark(e);
-    float *zeros;
-    TRY(ammpli_take_zeros(e, slots->n * D, &zeros));
-    RUN(rows_copy, dx, slots->row, zeros, NULL, slots->n, D);
-    ammpli_arena_release(e, mark);
-    return AMMPL_OK;
+    return clear_slots(e, pass, dx);
 }
 
 ammpl_status ammpli_blocks_backward(ammpli_engine *e, const ammpli_pass *pass, float *dlast, float *dx, float *const *dprompt)

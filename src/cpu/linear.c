@@ -23,6 +23,7 @@ static_assert((HALF_ROWS_MAX * HALF_PANELS_MAX + WIDE_DEPTH * WIDE_PANELS) * PAN
 static_assert((BACK_ROWS_MAX + DEPTH) * BACK_PANELS_MAX * PANEL <= SCRATCH, "C and turned panels do");
 static_assert((int)DEPTH <= DEPTH_MAX && DEPTH % PANEL == 0, "a block of n is whole panels in backward");
 enum { GROUP = 8 << 20 }; /* bytes of rows */
+enum { LATE_PARTS = 4 };
 
 /* ---- the packed weight ---- */
 
@@ -174,15 +175,25 @@ typedef struct linear_job {
     int32_t act;
     int64_t T, rows, panels;              /* of a task */
     int64_t row_blocks, column_blocks, group; /* blocks of each kind; of rows in a group */
+    int64_t whole, parts, part;           /* tasks that are whole blocks; parts of each later block, panels of a part */
 } linear_job;
 
-/* Of a task: its first row and its first panel. */
-static void place(const linear_job *j, int64_t task, int64_t *t0, int64_t *p0)
+/* What a task computes of the result: rows from t0 on, panels from p0 on. */
+typedef struct region {
+    int64_t t0, rows, p0, panels;
+} region;
+
+static region region_of(const linear_job *j, int64_t task, int64_t columns)
 {
-    int64_t first = task / (j->group * j->column_blocks) * j->group, blocks = min64(j->group, j->row_blocks - first);
-    int64_t within = task - first * j->column_blocks;
-    *t0 = (first + within % blocks) * j->rows;
-    *p0 = within / blocks * j->panels;
+    int64_t late = task - j->whole, block = late < 0 ? task : j->whole + late / j->parts;
+    int64_t first = block / (j->group * j->column_blocks) * j->group, blocks = min64(j->group, j->row_blocks - first);
+    int64_t within = block - first * j->column_blocks, t0 = (first + within % blocks) * j->rows, p0 = within / blocks * j->panels;
+    int64_t end = min64(p0 + j->panels, ceil_div(columns, PANEL));
+    if (late >= 0) {
+        p0 = min64(p0 + late % j->parts * j->part, end); /* the last columns' block may have fewer parts: the others are empty */
+        end = min64(p0 + j->part, end);
+    }
+    return (region){t0, min64(j->rows, j->T - t0), p0, end - p0};
 }
 
 /* A task's products where W is F16, with rows t0.. of x and panels p0..: parts of two panels are widened into cache, and each
@@ -214,9 +225,11 @@ static void turn(const linear_job *j, float *dst, int64_t at, int64_t width)
 static void forward_task(void *arg, int64_t task, float *scratch)
 {
     const linear_job *j = arg;
-    int64_t N = j->w->N, K = j->w->K, t0, p0;
-    place(j, task, &t0, &p0);
-    int64_t rows = min64(j->rows, j->T - t0), panels = min64(j->panels, ceil_div(N, PANEL) - p0);
+    int64_t N = j->w->N, K = j->w->K;
+    region of = region_of(j, task, N);
+    int64_t t0 = of.t0, rows = of.rows, p0 = of.p0, panels = of.panels;
+    if (panels == 0)
+        return;
     int64_t ldc = panels * PANEL, n0 = p0 * PANEL, columns = min64(ldc, N - n0);
     float *c = scratch, *wide = c + HALF_ROWS_MAX * HALF_PANELS_MAX * PANEL;
     if (j->w->half)
@@ -234,9 +247,11 @@ static void forward_task(void *arg, int64_t task, float *scratch)
 static void backward_task(void *arg, int64_t task, float *scratch)
 {
     const linear_job *j = arg;
-    int64_t N = j->w->N, K = j->w->K, t0, p0;
-    place(j, task, &t0, &p0);
-    int64_t rows = min64(j->rows, j->T - t0), panels = min64(j->panels, ceil_div(K, PANEL) - p0);
+    int64_t N = j->w->N, K = j->w->K;
+    region of = region_of(j, task, K);
+    int64_t t0 = of.t0, rows = of.rows, p0 = of.p0, panels = of.panels;
+    if (panels == 0)
+        return;
     int64_t ldc = panels * PANEL, k0 = p0 * PANEL, columns = min64(ldc, K - k0);
     float *c = scratch, *turned = c + BACK_ROWS_MAX * BACK_PANELS_MAX * PANEL;
     if (columns < ldc) /* the last panel's columns past K are computed like the others, then dropped */
@@ -267,7 +282,8 @@ static void backward_task(void *arg, int64_t task, float *scratch)
     }
 }
 
-/* Tasks: blocks of at most rows_max x panels_max of the result, sums over `depth`, evenly sized, narrower when there would be too few for the threads. */
+/* Tasks: blocks of at most rows_max x panels_max of the result, sums over `depth`, evenly sized, narrower when there would be too few for the threads.
+ * The last block of each thread is cut into LATE_PARTS, so that at the end nobody waits long for another's task. */
 static int64_t cut(ammpl_stream *s, linear_job *j, int64_t columns, int64_t depth, int64_t rows_max, int64_t panels_max)
 {
     int64_t threads = s->host->threads(s->host->user), panels = ceil_div(columns, PANEL);
@@ -281,7 +297,11 @@ static int64_t cut(ammpl_stream *s, linear_job *j, int64_t columns, int64_t dept
     j->column_blocks = ceil_div(panels, j->panels);
     int64_t fit = GROUP / (j->rows * depth * (int64_t)sizeof(float));
     j->group = fit < 1 ? 1 : min64(fit, row_blocks);
-    return row_blocks * j->column_blocks;
+    int64_t all = row_blocks * j->column_blocks, late = threads > 1 ? min64(threads, all) : 0;
+    j->whole = all - late;
+    j->part = 2 * ceil_div(j->panels, 2 * LATE_PARTS); /* even: 16 lanes' tiles are two panels wide */
+    j->parts = ceil_div(j->panels, j->part);
+    return j->whole + late * j->parts;
 }
 
 int32_t ammpli_cpu_linear_forward(ammpl_stream *s, float *y, float *pre, const float *x, const ammpl_weight *w,
