@@ -16,12 +16,12 @@ static linear draw_linear(run *r, int64_t T, int64_t N, int64_t K)
 }
 
 /* Shapes: odd ones, then those that cross every block of linear.c and of products: rows 48 and 576, depth 192, 20 panels of 16 (backward: 4),
- * and rows that lie 4 KiB apart. */
+ * rows that lie 4 KiB apart, and blocks of 11 panels whose parts have 4 (two threads). */
 static const int64_t shapes[][3] = {
     {1, 1, 1},    {1, 3, 5},    {3, 5, 1},    {5, 1, 3},     {5, 31, 33},  {31, 33, 5},   {33, 5, 31},   {3, 33, 197},
     {33, 197, 3}, {197, 3, 33}, {31, 197, 1}, {197, 31, 31}, {1, 197, 33}, {197, 33, 197}, {7, 16, 256},  {8, 48, 257},
     {2, 300, 64}, {97, 17, 70}, {193, 16, 16}, {12, 513, 20}, {13, 20, 600}, {25, 272, 515}, {200, 130, 90}, {6, 32, 1024},
-    {49, 20, 1024}, {49, 1024, 20}, {577, 17, 20}, {50, 330, 200}};
+    {49, 20, 1024}, {49, 1024, 20}, {577, 17, 20}, {50, 330, 200}, {387, 331, 9}};
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 
 /* Weights that are kept as F16 give the products of the same weights widened, bit for bit. */
