@@ -186,26 +186,13 @@ ammpl_status ammpli_blocks_forward(ammpli_engine *e, const ammpli_pass *pass, fl
     return AMMPL_OK;
 }
 
-/* dst [T,D]: zeros in the rows of slots. */
-static ammpl_status clear_slots(ammpli_engine *e, const ammpli_pass *pass, float *dst)
+/* dst [T,D] = part [on.n,D] in the rows that go on, zeros in the others: `zeros` in those of slots; NULL: those are not all the others. */
+static ammpl_status spread_rows(ammpli_engine *e, const ammpli_pass *pass, rows_on on, float *dst, const float *part, const float *zeros)
 {
     const ammpli_slots *slots = &pass->slots;
     int64_t D = pass->tower->width;
-    ammpli_mark mark = ammpli_arena_mark(e);
-    float *zeros;
-    TRY(ammpli_take_zeros(e, slots->n * D, &zeros));
-    RUN(rows_copy, dst, slots->row, zeros, NULL, slots->n, D);
-    ammpli_arena_release(e, mark);
-    return AMMPL_OK;
-}
-
-/* dst [T,D] = part [n,D] in the rows that go on behind block i, zeros in the others. */
-static ammpl_status spread_rows(ammpli_engine *e, const ammpli_pass *pass, int64_t i, float *dst, const float *part)
-{
-    int64_t D = pass->tower->width;
-    rows_on on = rows_behind(pass, i);
-    if (i + 1 < pass->tower->layers)
-        TRY(clear_slots(e, pass, dst));
+    if (zeros)
+        RUN(rows_copy, dst, slots->row, zeros, NULL, slots->n, D);
     else
         RUN(zero, dst, (size_t)(pass->T * D) * sizeof(float));
     return e->ops->rows_copy(e->stream, dst, on.row, part, NULL, on.n, D);
@@ -234,17 +221,18 @@ static ammpl_status mlp_backward_on(ammpli_engine *e, const ammpli_pass *pass, i
         return mlp_backward(e, t, &t->block[i], dx, dattn, s->mid, s->pre, dpre, T);
     bool spread = !ammpli_one_query(pass, i);
     ammpli_mark mark = ammpli_arena_mark(e);
-    float *part_attn = dattn, *part = dlast;
+    float *part_attn = dattn, *part = dlast, *zeros = NULL;
     if (spread)
         TRY(ammpli_take_floats(e, on.n * D, &part_attn));
     if (i + 1 < t->layers) {
         TRY(ammpli_take_floats(e, on.n * D, &part));
+        TRY(ammpli_take_zeros(e, pass->slots.n * D, &zeros));
         RUN(rows_copy, part, NULL, dx, on.row, on.n, D);
     }
     TRY(mlp_backward(e, t, &t->block[i], part, part_attn, s->mid, s->pre, dpre, on.n));
-    TRY(spread_rows(e, pass, i, dx, part));
+    TRY(spread_rows(e, pass, on, dx, part, zeros));
     if (spread)
-        TRY(spread_rows(e, pass, i, dattn, part_attn));
+        TRY(spread_rows(e, pass, on, dattn, part_attn, zeros));
     ammpli_arena_release(e, mark);
     return AMMPL_OK;
 }
@@ -310,7 +298,12 @@ static ammpl_status clear_unread(ammpli_engine *e, const ammpli_pass *pass, int6
     }
     if (i == pass->to ? slots->n == 0 || !slots->drop : !prompt_at(pass, i))
         return AMMPL_OK;
-    return clear_slots(e, pass, dx);
+    ammpli_mark mark = ammpli_arena_mark(e);
+    float *zeros;
+    TRY(ammpli_take_zeros(e, slots->n * D, &zeros));
+    RUN(rows_copy, dx, slots->row, zeros, NULL, slots->n, D);
+    ammpli_arena_release(e, mark);
+    return AMMPL_OK;
 }
 
 ammpl_status ammpli_blocks_backward(ammpli_engine *e, const ammpli_pass *pass, float *dlast, float *dx, float *const *dprompt)

@@ -4,7 +4,7 @@
  * y = x W^T, in order.  The same copy serves dx = dy W: 16 x 16 blocks of a panel are contiguous, and turned around in
  * cache they are panels of W^T.  That costs one move per weight and block of rows, 1/rows of the multiplications.
  *
- * A task is a block of rows x a block of columns of the result.  Within a group of rows that a shared cache holds (GROUP) those of
+ * A task is a block of rows x a block of columns of the result, or a part of such a block among the last.  Within a group of rows that a shared cache holds (GROUP) those of
  * the same columns follow each other, so that the weights they share come from memory once.  It sums over k in blocks of DEPTH into C, in its scratch,
  * then finishes whole row pieces (bias, pre, act, residual): so residual may be y.  With AVX2 what is in use at once is small enough for half
  * of L1 and of L2, which is what a thread has whose processor runs a neighbour's thread as well: a panel block (DEPTH x 16, 12 KiB) and a strip
@@ -283,7 +283,7 @@ static void backward_task(void *arg, int64_t task, float *scratch)
 }
 
 /* Tasks: blocks of at most rows_max x panels_max of the result, sums over `depth`, evenly sized, narrower when there would be too few for the threads.
- * The last block of each thread is cut into LATE_PARTS, so that at the end nobody waits long for another's task. */
+ * The last blocks, one for each thread, are cut into LATE_PARTS at most: at the end nobody waits long for another's task. */
 static int64_t cut(ammpl_stream *s, linear_job *j, int64_t columns, int64_t depth, int64_t rows_max, int64_t panels_max)
 {
     int64_t threads = s->host->threads(s->host->user), panels = ceil_div(columns, PANEL);
