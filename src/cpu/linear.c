@@ -4,8 +4,8 @@
  * y = x W^T, in order.  The same copy serves dx = dy W: 16 x 16 blocks of a panel are contiguous, and turned around in
  * cache they are panels of W^T.  That costs one move per weight and block of rows, 1/rows of the multiplications.
  *
- * A task is a block of rows x a block of columns of the result, or a part of such a block among the last.  Within a group of rows that a shared cache holds (GROUP) those of
- * the same columns follow each other, so that the weights they share come from memory once.  It sums over k in blocks of DEPTH into C, in its scratch,
+ * A task is a block of rows x a block of columns of the result, or a part of such a block among the last.  Within a group of rows that a
+ * shared cache holds (GROUP) those of the same columns follow each other, so that the weights they share come from memory once.  It sums over k in blocks of DEPTH into C, in its scratch,
  * then finishes whole row pieces (bias, pre, act, residual): so residual may be y.  With AVX2 what is in use at once is small enough for half
  * of L1 and of L2, which is what a thread has whose processor runs a neighbour's thread as well: a panel block (DEPTH x 16, 12 KiB) and a strip
  * of rows in L1; ROWS_MAX rows, their C and the panel blocks in L2.  The cut into tasks looks at T and at the number of
@@ -23,7 +23,7 @@ static_assert((HALF_ROWS_MAX * HALF_PANELS_MAX + WIDE_DEPTH * WIDE_PANELS) * PAN
 static_assert((BACK_ROWS_MAX + DEPTH) * BACK_PANELS_MAX * PANEL <= SCRATCH, "C and turned panels do");
 static_assert((int)DEPTH <= DEPTH_MAX && DEPTH % PANEL == 0, "a block of n is whole panels in backward");
 enum { GROUP = 8 << 20 }; /* bytes of rows */
-enum { LATE_PARTS = 4 };
+enum { LATE_PARTS = 4 };   /* of a block among the last, at most */
 
 /* ---- the packed weight ---- */
 
@@ -173,7 +173,7 @@ typedef struct linear_job {
     float *y, *pre;                       /* forward: [T,N]; backward: y is dx [T,K] */
     const float *x, *bias, *residual, *slope_at; /* forward: x [T,K]; backward: x is dy [T,N], slope_at [T,K] */
     int32_t act;
-    int64_t T, rows, panels;              /* of a task */
+    int64_t T, rows, panels;              /* of a block */
     int64_t row_blocks, column_blocks, group; /* blocks of each kind; of rows in a group */
     int64_t whole, parts, part;           /* tasks that are whole blocks; parts of each later block, panels of a part */
 } linear_job;
