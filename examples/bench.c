@@ -197,9 +197,11 @@ static bool make_model(struct app *app)
 static bool run(struct app *app)
 {
     bool own = app->model_path == NULL;
-    struct bench b = {.app = app, .threads = app->threads > 0 ? app->threads : (int)sysconf(_SC_NPROCESSORS_ONLN),
-                      .repeats = opt.repeats, .json = opt.json, .settle = opt.openblas};
-    const ammpl_device *d = app_device(app); /* before the model is written */
+    int processors = (int)sysconf(_SC_NPROCESSORS_ONLN), threads = app->threads > 0 ? app->threads : processors < 256 ? processors : 256;
+    struct bench b = {.app = app, .threads = threads, .repeats = opt.repeats, .json = opt.json, .settle = opt.openblas};
+    /* As many threads as the yardsticks': by itself the library takes fewer under a container's quota. */
+    bool set = app_check(app, ammpl_context_set_threads(app->context, threads));
+    const ammpl_device *d = set ? app_device(app) : NULL; /* before the model is written */
     b.device = d != NULL && strcmp(ammpl_device_name(d), "cpu") != 0;
     inside_use_device(d);
     bool ok = d != NULL && (!own || (make_model(app) && (app->model_path = folder) != NULL));

@@ -78,6 +78,14 @@ const char *test_temp(const char *name)
     return turn(own, "", name);
 }
 
+const char *test_written(const char *name, const char *text)
+{
+    const char *path = test_temp(name);
+    FILE *file = fopen(path, "w");
+    ck_assert_msg(file && fputs(text, file) >= 0 && fclose(file) == 0, "%s cannot be written", path);
+    return path;
+}
+
 /* ---- the CPU with one of its tables of kernels ---- */
 
 extern const ammpli_cpu_kernels test_kernels_wide __attribute__((weak)); /* in programs that have ops/wide.c */

@@ -24,6 +24,8 @@ const char *test_golden(const char *name);
 const char *test_shared(const char *name);
 /* A fresh file name in a temporary folder of this process, removed at exit. */
 const char *test_temp(const char *name);
+/* The same of a file that holds `text`. */
+const char *test_written(const char *name, const char *text);
 /* A context that must come into being. */
 ammpl_context *test_context(void);
 /* The device that the program tests: the first of the plug-in whose file $AMMPL_TEST_BACKEND names (an emulated one orders its

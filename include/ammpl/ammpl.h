@@ -363,16 +363,16 @@ AMMPL_API const char *ammpl_last_error(void);
 /* ==== 3. context and devices ================================================================================== */
 
 /* A context with its own allocator (copied; NULL = the C library's), log (none) and thread pool (as many threads as
- * the process may use processors).  [T] */
+ * the process may use processors, by those it may run on and by its container's quota of processor time).  [T] */
 AMMPL_NODISCARD AMMPL_API ammpl_status ammpl_context_create(const ammpl_allocator *alloc, ammpl_context **out);
 /* Gives up the caller's hold; lives on while children do.  NULL accepted.  [T] */
 AMMPL_API void ammpl_context_destroy(ammpl_context *ctx);
 /* Messages of at least `min` go to fn(user, ...); NULL turns them off.  Set before the context is shared.  [S] */
 AMMPL_API ammpl_status ammpl_context_set_log(ammpl_context *ctx, ammpl_level min, ammpl_log_fn fn, void *user);
 /* Threads that compute, 1..256 (else AMMPL_E_RANGE); 0 = as many as processors.  Results do not depend on it, bit for bit.
- * If they are no more than the processors that the calling thread may use, they look for work for a millisecond before they
- * sleep (as does a call that waits for them), which is processor time; else they sleep at once.  Other contexts, other
- * processes and a quota of processor time (a container's) are not counted: set fewer threads beside these.
+ * If they are no more than these, they look for work for a millisecond before they sleep (as does a call that waits for
+ * them), which is processor time; else they sleep at once.  Other contexts and other processes are not counted: set fewer
+ * threads beside these.
  * Nothing else may use the context or its children meanwhile.  [S] */
 AMMPL_API ammpl_status ammpl_context_set_threads(ammpl_context *ctx, int32_t threads);
 /* Bytes held now and at most so far by the context's children, through its allocator and on devices; either pointer may be

@@ -156,9 +156,7 @@ static void *worker_main(void *p)
 
 static int processors(void)
 {
-    cpu_set_t set;
-    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : (int)sysconf(_SC_NPROCESSORS_ONLN);
-    return n < 1 ? 1 : n > 256 ? 256 : n;
+    return ammpli_processors("/sys/fs/cgroup/cpu.max", "/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us");
 }
 
 /* Fewer workers than wanted (the system refused threads) is no error: the loop runs on those there are. */

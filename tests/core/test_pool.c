@@ -266,6 +266,25 @@ START_TEST(looks_then_sleeps)
 }
 END_TEST
 
+/* A container's quota of processor time is fewer processors, in both versions of control groups. */
+START_TEST(quota)
+{
+    static const char nowhere[] = "/nowhere";
+    int all = ammpli_processors(nowhere, nowhere, nowhere);
+    ck_assert_int_ge(all, 1);
+    ck_assert_int_eq(ammpli_processors(test_written("max", "max 100000\n"), nowhere, nowhere), all);
+    ck_assert_int_eq(ammpli_processors(test_written("much", "99000000 100000\n"), nowhere, nowhere), all);
+    ck_assert_int_eq(ammpli_processors(test_written("one", "50000 50000\n"), nowhere, nowhere), 1);
+    ck_assert_int_eq(ammpli_processors(test_written("part", "30000 100000\n"), nowhere, nowhere), 1);
+    ck_assert_int_eq(ammpli_processors(test_written("more", "110000 100000\n"), nowhere, nowhere), all < 2 ? all : 2);
+    const char *period = test_written("period", "100000\n");
+    ck_assert_int_eq(ammpli_processors(nowhere, test_written("old", "70000\n"), period), 1);
+    ck_assert_int_eq(ammpli_processors(nowhere, test_written("none", "-1\n"), period), all);
+    ck_assert_int_eq(ammpli_processors(nowhere, test_written("alone", "70000\n"), nowhere), all);
+    ck_assert_int_eq(ammpli_processors(test_written("odd", "70000\n"), nowhere, nowhere), all);
+}
+END_TEST
+
 /* ---- jobs that run ahead ---- */
 
 /* Each task once, whoever does it, with loops in between; several jobs at once. */
@@ -404,6 +423,7 @@ int main(void)
     tcase_add_loop_test(c, after_fork, 0, COUNTS);
     tcase_add_loop_test(c, destroyed_after_fork, 0, COUNTS);
     tcase_add_loop_test(c, looks_then_sleeps, 0, COUNTS);
+    tcase_add_test(c, quota);
     tcase_add_loop_test(c, ahead, 0, COUNTS);
     tcase_add_loop_test(c, ahead_dropped, 0, COUNTS);
     tcase_add_test(c, ahead_by_itself);

@@ -213,22 +213,14 @@ START_TEST(no_scratch)
 }
 END_TEST
 
-static const char *written(const char *name, const char *text)
-{
-    const char *path = test_temp(name);
-    FILE *file = fopen(path, "w");
-    ck_assert(file && fputs(text, file) >= 0 && fclose(file) == 0);
-    return path;
-}
-
 /* What the machine can give counts the page cache; a container's limit is the smaller machine. */
 START_TEST(available)
 {
     uint64_t now, all;
-    const char *meminfo = written("meminfo", "MemTotal:       8000 kB\nMemFree:        1000 kB\nMemAvailable:   6000 kB\nBuffers: 5 kB\n");
-    const char *const none[] = {"/nowhere", written("max", "max\n"), NULL};
-    const char *const half[] = {"/nowhere", written("half", "4096000\n"), NULL};
-    const char *const small[] = {written("small", "1024000\n"), half[1], NULL};
+    const char *meminfo = test_written("meminfo", "MemTotal:       8000 kB\nMemFree:        1000 kB\nMemAvailable:   6000 kB\nBuffers: 5 kB\n");
+    const char *const none[] = {"/nowhere", test_written("max", "max\n"), NULL};
+    const char *const half[] = {"/nowhere", test_written("half", "4096000\n"), NULL};
+    const char *const small[] = {test_written("small", "1024000\n"), half[1], NULL};
     ck_assert(ammpli_cpu_available(meminfo, none, &now, &all));
     ck_assert(now == 6000 * 1024 && all == 8000 * 1024);
     ck_assert(ammpli_cpu_available(meminfo, half, &now, &all));
@@ -237,7 +229,7 @@ START_TEST(available)
     ck_assert(now == 1024000 && all == 1024000);
     ck_assert(ammpli_cpu_available("/nowhere", small + 2, &now, &all)); /* as the kernel itself says it */
     ck_assert(now > 0 && all >= now);
-    ck_assert(ammpli_cpu_available(written("old", "MemTotal: 8000 kB\nMemFree: 1000 kB\n"), small + 2, &now, &all));
+    ck_assert(ammpli_cpu_available(test_written("old", "MemTotal: 8000 kB\nMemFree: 1000 kB\n"), small + 2, &now, &all));
     ck_assert(now != 1000 * 1024);
 }
 END_TEST
