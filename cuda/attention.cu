@@ -12,8 +12,7 @@
  *
  * Tiles lie in shared memory turned, [d][row] in rows of one more than their width, so that threads read neighbouring words
  * whichever way they go.  A thread owns R x C elements of a product: rows ty + TY i, columns tx + TX j.
- * Heads wider than 128 go query by query (below).  Sequences of one length that are neither causal nor behind a prefix go through
- * attention_equal.cu.
+ * Heads wider than 128 go query by query (below).  Sequences of one length that are not causal go through attention_equal.cu.
  */
 #include "common.cuh"
 
@@ -501,17 +500,26 @@ static __global__ void wide_attention_backward_keys_kernel(attention a)
     }
 }
 
-/* ---- what was put aside: dprefix [.,3D] += of the n sequences of a launch, in their order ---- */
+/* ---- what was put aside ---- */
 
-static __global__ void attention_prefix_kernel(float *dprefix, const float *aside, const int32_t *group, int64_t n, int64_t P, int64_t D)
+static __global__ void attention_prefix_kernel(float *dprefix, const float *aside, int64_t stride, const int32_t *group, int64_t n,
+                                               int64_t P, int64_t D)
 {
     if (group[blockIdx.x] < 0)
         return;
     float *to = dprefix + group[blockIdx.x] * P * 3 * D;
     for_equal(group, blockIdx.x, n, [=](int64_t b) {
         for (int64_t i = (int64_t)blockIdx.y * THREADS + threadIdx.x; i < P * 2 * D; i += (int64_t)gridDim.y * THREADS)
-            to[i / (2 * D) * 3 * D + D + i % (2 * D)] += aside[b * P * 2 * D + i];
+            to[i / (2 * D) * 3 * D + D + i % (2 * D)] += aside[b * stride + i];
     });
+}
+
+int32_t add_prefixes(ammpl_stream *s, float *dprefix, const float *aside, int64_t stride, const int32_t *group, int64_t n, int64_t P,
+                     int64_t D)
+{
+    LAUNCH(s, attention_prefix_kernel, dim3((unsigned)n, (unsigned)ceil_div(P * 2 * D, 4 * THREADS)), THREADS, dprefix, aside, stride, group,
+           n, P, D);
+    return AMMPL_OK;
 }
 
 /* ---- the ops ---- */
@@ -557,7 +565,7 @@ int32_t ammpl_cuda_attention_forward(ammpl_stream *s, float *out, const float *q
     if (T == 0)
         return AMMPL_OK;
     if (attention_is_equal(qkv, out, NULL, B, max_len, T, a.dh, causal, P))
-        return equal_attention_forward(s, out, qkv, start, B, max_len, D, H, a.scale);
+        return equal_attention_forward(s, out, qkv, start, B, max_len, D, H, a.scale, prefix, group, P);
     a.out = out;
     if (a.dh <= 64)
         LAUNCH(s, (attention_forward_kernel<64, 64, 32>), blocks_of(a, B, max_len, 64), TILE_THREADS, a);
@@ -604,7 +612,7 @@ int32_t ammpl_cuda_attention_backward(ammpl_stream *s, float *dqkv, const float 
     if (T == 0)
         return AMMPL_OK;
     if (attention_is_equal(qkv, dout, dqkv, B, max_len, T, a.dh, causal, P))
-        return equal_attention_backward(s, dqkv, dout, qkv, start, B, max_len, D, H, a.scale);
+        return equal_attention_backward(s, dqkv, dout, qkv, start, B, max_len, D, H, a.scale, dprefix, prefix, group, P);
     int64_t each = P > 0 ? ASIDE_FLOATS / (P * 2 * D) : B, part = each < 1 ? 1 : each < B ? each : B;
     a.out = dqkv;
     a.dout = dout;
@@ -616,8 +624,7 @@ int32_t ammpl_cuda_attention_backward(ammpl_stream *s, float *dqkv, const float 
         int64_t n = B - a.first < part ? B - a.first : part;
         TRY(backward_keys(s, a, n));
         if (P > 0)
-            LAUNCH(s, attention_prefix_kernel, dim3((unsigned)n, (unsigned)ceil_div(P * 2 * D, 4 * THREADS)), THREADS, dprefix,
-                   (const float *)a.aside, group + a.first, n, P, D);
+            TRY(add_prefixes(s, dprefix, a.aside, P * 2 * D, group + a.first, n, P, D));
     }
     return AMMPL_OK;
 }

@@ -43,7 +43,7 @@ enum { GRAPH_BYTES = 1 << 20 }; /* and uploads that find no room */
 #define START_KERNEL(kernel, grid, block, shared, queue, ...) kernel<<<grid, block, shared, queue>>>(__VA_ARGS__)
 #define SHARED(type, name, count) __shared__ type name[count]
 #define UNROLL _Pragma("unroll")
-enum { SCORE_BYTES = 32 << 20 }; /* of attention's scores at a time: they stay in the L2 */
+enum { SCORE_BYTES = 32 << 20 }; /* of attention's scores at a time, which stay in the L2, and of gathered keys and values */
 enum { GRAPH_BYTES = 64 << 20 }; /* of the host for the graphs of a stream, pinned memory and calls, at most: three batches of 32 pictures */
 #endif
 
@@ -182,18 +182,27 @@ struct matrices {
 int32_t multiply_each(ammpl_stream *s, int32_t precision, int64_t batch, int64_t M, int64_t N, int64_t K, float alpha, matrices A,
                       bool trans_a, matrices B, bool trans_b, matrices C);
 
+/* ---- attention.cu ---- */
+
+/* dprefix [.,3D] += dk and dv [P,2D] of each of n sequences, in their order, which lie `stride` floats apart in aside; a sequence
+ * whose group is -1 has none. */
+int32_t add_prefixes(ammpl_stream *s, float *dprefix, const float *aside, int64_t stride, const int32_t *group, int64_t n, int64_t P,
+                     int64_t D);
+
 /* ---- attention_equal.cu ---- */
 
-/* Whether the functions below take an op: sequences of one length, neither short nor too long, without causal mask or prefix, whose
- * heads begin at 16 bytes, as products in TF32 want it.  o: out or dout; dqkv NULL: forward. */
+/* Whether the functions below take an op: sequences of one length, not short, with no more keys than a warp holds scores, the
+ * prefix's among them, without causal mask, whose heads begin at 16 bytes, as products in TF32 want it.  o: out or dout; dqkv NULL:
+ * forward. */
 bool attention_is_equal(const float *qkv, const float *o, const float *dqkv, int64_t B, int64_t max_len, int64_t T, int64_t dh,
                         int32_t causal, int64_t P);
 
-/* The ops of the same name for those, T = B L. */
+/* The ops of the same name for those, T = B L.  P 0: prefix, group are not read. */
 int32_t equal_attention_forward(ammpl_stream *s, float *out, const float *qkv, const int32_t *start, int64_t B, int64_t L, int64_t D,
-                                int64_t H, float scale);
+                                int64_t H, float scale, const float *prefix, const int32_t *group, int64_t P);
 int32_t equal_attention_backward(ammpl_stream *s, float *dqkv, const float *dout, const float *qkv, const int32_t *start, int64_t B,
-                                 int64_t L, int64_t D, int64_t H, float scale);
+                                 int64_t L, int64_t D, int64_t H, float scale, float *dprefix, const float *prefix, const int32_t *group,
+                                 int64_t P);
 
 /* ---- graph.cu ---- */
 

@@ -103,12 +103,13 @@ typedef struct ammpl_ops {
     /* out = softmax(q k^T / sqrt(D/H), causal: keys up to the query) v per head; qkv rows are [q | k | v].
      * start [B+1] int32 in backend memory; max_len >= every sequence's length, total rows T = start[B].
      * Sequences that begin alike share what they begin with: where group[b] >= 0, sequence b reads as if the P rows of prefix
-     * from group[b] P on stood before its own, to the bit (their queries are not asked).  P 0: prefix, group are not read. */
+     * from group[b] P on stood before its own (their queries are not asked), to the bit; but close to it where a device takes
+     * sequences of one length together, as products of another shape.  P 0: prefix, group are not read. */
     int32_t (*attention_forward)(ammpl_stream *s, float *out /*[T,D]*/, const float *qkv /*[T,3D]*/, const int32_t *start,
                                  int64_t B, int64_t max_len, int64_t T, int64_t D, int64_t H, int32_t causal,
                                  const float *prefix /*[.,3D]*/, const int32_t *group /*[B]*/, int64_t P);
     /* Overwrites dqkv; adds to the keys and values of dprefix (like prefix), sequences ascending, so that a pass cut into parts
-     * gives the same bits.  dprefix may be no part of dqkv. */
+     * gives the same bits (close ones, as above).  dprefix may be no part of dqkv. */
     int32_t (*attention_backward)(ammpl_stream *s, float *dqkv /*[T,3D]*/, const float *dout /*[T,D]*/,
                                   const float *out /*[T,D]*/, const float *qkv /*[T,3D]*/, const int32_t *start, int64_t B,
                                   int64_t max_len, int64_t T, int64_t D, int64_t H, int32_t causal, float *dprefix /*[.,3D]*/,

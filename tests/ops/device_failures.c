@@ -91,16 +91,16 @@ START_TEST(calls_fail)
 }
 END_TEST
 
-/* Attention of pictures, which is products, forward and backward: dqkv is what comes of it. */
-enum { PICTURES = 2, TOKENS = 33, HEAD = 4, DQKV = PICTURES * TOKENS * 3 * HEAD };
+/* Attention of pictures behind a prefix, which is products, forward and backward: dqkv is what comes of it, and behind it dprefix. */
+enum { PICTURES = 2, TOKENS = 33, PREFIX = 3, HEAD = 4, DQKV = (PICTURES * TOKENS + PREFIX) * 3 * HEAD };
 
 static ammpl_status attention_of_pictures(device *d, ammpl_stream *s, float dqkv[DQKV])
 {
     const ammpl_ops *ops = d->backend->ops;
     void *qkv = NULL, *out = NULL, *gradient = NULL, *start = NULL;
     float in[DQKV];
-    const int32_t bounds[PICTURES + 1] = {0, TOKENS, PICTURES * TOKENS};
-    const int64_t T = PICTURES * TOKENS;
+    const int32_t bounds[PICTURES + 1 + PICTURES] = {0, TOKENS, PICTURES * TOKENS, 0, 0}; /* and groups */
+    const int64_t T = PICTURES * TOKENS, own = T * 3 * HEAD;
     ammpl_status status;
     for (int i = 0; i < DQKV; i++)
         in[i] = (float)(i * 5 % 11) / 4 - 1;
@@ -110,8 +110,13 @@ static ammpl_status attention_of_pictures(device *d, ammpl_stream *s, float dqkv
     TRY_GOTO(done, ops->alloc(s, sizeof bounds, &start));
     TRY_GOTO(done, ops->upload(s, qkv, in, sizeof in));
     TRY_GOTO(done, ops->upload(s, start, bounds, sizeof bounds));
-    TRY_GOTO(done, ops->attention_forward(s, out, qkv, start, PICTURES, TOKENS, T, HEAD, 1, 0, NULL, NULL, 0));
-    TRY_GOTO(done, ops->attention_backward(s, gradient, out, out, qkv, start, PICTURES, TOKENS, T, HEAD, 1, 0, NULL, NULL, NULL, 0));
+    TRY_GOTO(done, ops->zero(s, gradient, sizeof in));
+    const float *rows = qkv;
+    float *to = gradient;
+    const int32_t *group = (const int32_t *)start + PICTURES + 1;
+    TRY_GOTO(done, ops->attention_forward(s, out, rows, start, PICTURES, TOKENS, T, HEAD, 1, 0, rows + own, group, PREFIX));
+    TRY_GOTO(done, ops->attention_backward(s, to, out, out, rows, start, PICTURES, TOKENS, T, HEAD, 1, 0, to + own, rows + own, group,
+                                           PREFIX));
     status = ops->download(s, dqkv, gradient, sizeof in);
 done:
     ops->release(s, qkv);
@@ -125,7 +130,8 @@ done:
 START_TEST(attention_fails)
 {
     static const char *const names[] = {"cublasCreate", "cublasGemmBatchedEx_64", "cudaMallocFromPoolAsync", "launch of attention_pointers_kernel",
-                                        "launch of attention_softmax_kernel", "launch of attention_softmax_backward_kernel"};
+                                        "launch of attention_softmax_kernel", "launch of attention_softmax_backward_kernel", "launch of attention_gather_kernel",
+                                        "launch of attention_scatter_kernel", "launch of attention_prefix_kernel"};
     enum { NAMES = sizeof names / sizeof *names, CALLS = 200 };
     bool seen[NAMES] = {false};
     float want[DQKV], got[DQKV];

@@ -79,11 +79,12 @@ END_TEST
  * begin where products in TF32 could read them: those are not rounded. */
 START_TEST(attention_precision)
 {
-    enum { B = 3, L = 37, H = 2, T = B * L };
+    enum { B = 3, L = 37, H = 2, T = B * L, MOST = 5 };
     if (configure)
         configure(2, GIB, 1);
     device d = open_device();
-    for (int64_t D = H * 6; D <= H * 20; D += H * 14) {
+    for (int shape = 0; shape < 4; shape++) {
+        int64_t D = shape % 2 ? H * 20 : H * 6, P = shape / 2 * MOST;
         float *result[2][2];
         run r[2];
         for (int k = 0; k < 2; k++) {
@@ -92,15 +93,19 @@ START_TEST(attention_precision)
             run_begin(&r[k], "attention_precision", d.backend->ops, s);
             int32_t start[B + 1] = {0, L, 2 * L, T}, *bounds = PUT(&r[k], start, B + 1);
             float *qkv = PUT(&r[k], draw_scaled(&r[k], T * 3 * D, 2, 0), T * 3 * D), *dout = PUT(&r[k], draw(&r[k], T * D), T * D);
-            float *out = make(&r[k], T * D), *dqkv = make(&r[k], T * 3 * D);
-            ck_ok(r[k].ops->attention_forward(s, out, qkv, bounds, B, L, T, D, H, 0, NULL, NULL, 0));
-            ck_ok(r[k].ops->attention_backward(s, dqkv, dout, out, qkv, bounds, B, L, T, D, H, 0, NULL, NULL, NULL, 0));
+            int32_t group[B] = {0, -1, 0}, *groups = PUT(&r[k], group, B);
+            float *prefix = PUT(&r[k], draw_scaled(&r[k], MOST * 3 * D, 2, 0), MOST * 3 * D), *out = make(&r[k], T * D);
+            float *dqkv = PUT_CHANGE(&r[k], (float *)keep(&r[k], (size_t)((T + MOST) * 3 * D) * sizeof *dqkv), (T + MOST) * 3 * D);
+            ck_ok(r[k].ops->attention_forward(s, out, qkv, bounds, B, L, T, D, H, 0, prefix, groups, P));
+            ck_ok(r[k].ops->attention_backward(s, dqkv, dout, out, qkv, bounds, B, L, T, D, H, 0, dqkv + T * 3 * D, prefix, groups, P));
             result[k][0] = get(&r[k], out, T * D);
-            result[k][1] = get(&r[k], dqkv, T * 3 * D);
+            result[k][1] = get(&r[k], dqkv, (T + MOST) * 3 * D);
         }
-        double forward = test_difference(result[1][0], result[0][0], T * D, 0), backward = test_difference(result[1][1], result[0][1], T * 3 * D, 0);
+        double forward = test_difference(result[1][0], result[0][0], T * D, 0);
+        double backward = test_difference(result[1][1], result[0][1], (T + MOST) * 3 * D, 0);
         bool exact = D == H * 6 || precisions[_i].precision == AMMPL_PRECISION_F32;
-        printf("# precision %d, heads of %d: out differs by %.2g, dqkv by %.2g\n", (int)precisions[_i].precision, (int)(D / H), forward, backward);
+        printf("# precision %d, heads of %d, %d rows before: out differs by %.2g, gradients by %.2g\n", (int)precisions[_i].precision,
+               (int)(D / H), (int)P, forward, backward);
         ck_assert(forward <= (exact ? 0 : 2e-3) && backward <= (exact ? 0 : 4e-3));
         ck_assert_msg(exact || !configure || (forward > 1e-5 && backward > 1e-5), "nothing was rounded");
         for (int k = 0; k < 2; k++) {

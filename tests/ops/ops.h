@@ -49,6 +49,7 @@ struct run {
     const ammpl_ops *ops;
     ammpl_stream *s;
     bool by_shape; /* products are a BLAS's: their rounding may depend on how many rows there are */
+    bool by_count; /* and on how many products there are in a batch */
     uint64_t random;
     int64_t compared;    /* values */
     buffer *buffers;

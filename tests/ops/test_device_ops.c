@@ -50,6 +50,7 @@ static run on_device(const op_case *c, uint64_t seed)
     run r;
     run_begin(&r, c->name, d.backend->ops, d.stream);
     r.by_shape = true;
+    r.by_count = !configure; /* the emulated ones do not */
     c->fn(&r);
     run_end(&r);
     close_device(&d);
@@ -194,8 +195,9 @@ START_TEST(scratch_of_every_op)
 {
     static const int32_t precisions[] = {AMMPL_PRECISION_F32, AMMPL_PRECISION_TF32, AMMPL_PRECISION_BF16, AMMPL_PRECISION_F16};
     static const char *const names[] = {"layernorm_weight_backward", "attention_backward", "linear_forward", "mask_mix_backward", "linear_backward",
-                                        "attention_forward of equal lengths", "attention_backward of equal lengths"};
-    enum { L = 36, T = 2 * L, D = 24, H = 2, OPS = 7, FLOATS = 16 * T * D, OF_A_BLOCK = 128 };
+                                        "attention_forward of equal lengths", "attention_backward of equal lengths",
+                                        "attention_forward of those behind a prefix", "attention_backward of those behind a prefix"};
+    enum { L = 36, T = 2 * L, D = 24, H = 2, P = 5, OPS = 9, FLOATS = 16 * T * D, OF_A_BLOCK = 128 };
     static float zeros[FLOATS];
     if (configure)
         configure(1, GIB, 1);
@@ -213,6 +215,7 @@ START_TEST(scratch_of_every_op)
     ck_ok(ops->upload(d.stream, index, start, sizeof start));
     ck_ok(ops->gemm(d.stream, 1, 1, 1, 1, 1, x, 0, 0, x, 0, 0, 0, (float *)x + 1, 0));
     float *y = (float *)x + FLOATS / 2;
+    const int32_t *group = (int32_t *)index + 3; /* zeros */
     for (int i = 0; i < OPS; i++) {
         uint64_t launches = 0, foretold = 0, without = 0, now = 0;
         for (int asked = 1; asked >= 0; asked--) {
@@ -228,6 +231,8 @@ START_TEST(scratch_of_every_op)
             case 4: ck_ok(ops->linear_backward(d.stream, y, x, w, NULL, AMMPL_ACT_NONE, T)); break;
             case 5: ck_ok(ops->attention_forward(d.stream, y, x, index, 2, L, T, D, H, 0, NULL, NULL, 0)); break;
             case 6: ck_ok(ops->attention_backward(d.stream, y, x, x, x, index, 2, L, T, D, H, 0, NULL, NULL, NULL, 0)); break;
+            case 7: ck_ok(ops->attention_forward(d.stream, y, x, index, 2, L, T, D, H, 0, x, group, P)); break;
+            case 8: ck_ok(ops->attention_backward(d.stream, y, x, x, x, index, 2, L, T, D, H, 0, y + T * 3 * D, x, group, P)); break;
             default: ck_ok(scratch_op(&d, i, y, x, w, index, i == 3 ? 2 : L, D)); break;
             }
             if (asked) {
