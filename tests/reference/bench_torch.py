@@ -5,7 +5,7 @@
 FOLDER (0.6 GB) receives the random model that ammpl-bench writes and each step's initial prompt.  Each side runs in processes of its
 own, in turns, and a ratio is the median over the turns.  The machine's peak and clock (examples/bench_yardsticks.c, compiled into FOLDER)
 are measured in the process that is timed, right before and right after each step; a row says so where the clocks differ by more than 5 %.
-Without --repeats there are 7 of a step that takes PyTorch less than 4 s, 5 below 8 s, else 3.  Memory is VmHWM, loading
+Without --repeats there are 9 of a step that takes PyTorch less than 4 s, 7 below 10 s, else 3.  Memory is VmHWM, loading
 included.  With --threads 1 seconds are processor time, which others on the machine do not lengthen.
 --device cuda is the wall's time: a step ends with .item() of its loss behind the optimizer's kernels, which waits for all of them, and so
 begins with an idle device.  Memory is the host's there, too, and the yardstick a product of 4096 x 4096 x 4096.  CoCoOp, DPT and AMMPL read a few
@@ -365,7 +365,7 @@ def compare(args, name):
 
 
 def default_repeats(seconds):
-    return 7 if seconds < 4 else 5 if seconds < 8 else 3
+    return 9 if seconds < 4 else 7 if seconds < 10 else 3
 
 
 # --- zero-shot: whole processes, from start to the last answer -------------------------------------------------------------
@@ -461,7 +461,7 @@ def main():
     parser.add_argument("bench", help="build/examples/ammpl-bench")
     parser.add_argument("folder", help="for the random weights, their prompts and pictures; kept")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=0, help="0: 7, 5 or 3, as long as a step takes")
+    parser.add_argument("--repeats", type=int, default=0, help="0: 9, 7 or 3, as long as a step takes")
     parser.add_argument("--steps", default=",".join([*STEPS, "zeroshot"]))
     parser.add_argument("--classes", type=int, default=0)
     parser.add_argument("--batch", type=int, default=0)
