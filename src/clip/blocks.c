@@ -20,18 +20,21 @@ static const float *prompt_at(const ammpli_pass *pass, int64_t i)
  * the slots that the next block overwrites or that end there. */
 typedef struct rows_on {
     int64_t n;
-    const int32_t *row; /* NULL: all */
+    const int32_t *row; /* NULL: all from `first` on */
+    int64_t first;
 } rows_on;
 
 static rows_on rows_behind(const ammpli_pass *pass, int64_t i)
 {
     const ammpli_slots *slots = &pass->slots;
     if (pass->every_row)
-        return (rows_on){pass->T, NULL};
+        return (rows_on){pass->T, NULL, 0};
+    if (slots->front)
+        return (rows_on){pass->T - slots->n, NULL, slots->n};
     if (i + 1 == pass->tower->layers)
-        return (rows_on){ammpli_pass_reads(pass), pass->read};
+        return (rows_on){ammpli_pass_reads(pass), pass->read, 0};
     bool gone = i + 1 == pass->to ? slots->n > 0 && slots->drop : prompt_at(pass, i + 1) != NULL;
-    return gone ? (rows_on){pass->T - slots->n, slots->other} : (rows_on){pass->T, NULL};
+    return gone ? (rows_on){pass->T - slots->n, slots->other, 0} : (rows_on){pass->T, NULL, 0};
 }
 
 /* What block i keeps for backward. */
@@ -89,6 +92,19 @@ static const float *prefix_at(const ammpli_pass *pass, int64_t i, const float *q
     return pass->prefix.of ? saved_at(pass->prefix.of, i).qkv : qkv;
 }
 
+/* s->attn [T,D] of s->qkv, in the rows of the sequences: slots that stand before them all are what they begin with. */
+static ammpl_status attend(ammpli_engine *e, const ammpli_pass *pass, int64_t i, const saved_block *s)
+{
+    const ammpli_tower *t = pass->tower;
+    const ammpli_slots *slots = &pass->slots;
+    int64_t D = t->width, n = slots->n;
+    if (slots->front)
+        return e->ops->attention_forward(e->stream, s->attn + n * D, s->qkv + n * 3 * D, pass->start, pass->B, pass->max_len, pass->T - n, D,
+                                         t->heads, t->causal, s->qkv, slots->front, n / pass->B);
+    return e->ops->attention_forward(e->stream, s->attn, s->qkv, pass->start, pass->B, pass->max_len, pass->T, D, t->heads, t->causal,
+                                     prefix_at(pass, i, s->qkv), pass->prefix.group, pass->prefix.rows);
+}
+
 /* *attn [rows_on.n,D] = attention of LN1(x) in block i, of the rows that go on; h [T,D] is scratch, what is not in s is taken. */
 static ammpl_status attention_forward(ammpli_engine *e, const ammpli_pass *pass, int64_t i, const float *x, const saved_block *s, float *h,
                                       float **attn)
@@ -109,12 +125,11 @@ static ammpl_status attention_forward(ammpli_engine *e, const ammpli_pass *pass,
         return ammpli_one_query_forward(e, pass, behind, query, share, *attn);
     }
     RUN(linear_forward, s->qkv, NULL, h, b->qkv, b->qkv_bias, NULL, AMMPL_ACT_NONE, pass->T);
-    RUN(attention_forward, s->attn, s->qkv, pass->start, pass->B, pass->max_len, pass->T, D, t->heads, t->causal,
-        prefix_at(pass, i, s->qkv), pass->prefix.group, pass->prefix.rows);
+    TRY(attend(e, pass, i, s));
     if (on.row)
         RUN(rows_copy, *attn, NULL, s->attn, on.row, on.n, D);
     else
-        *attn = s->attn;
+        *attn = s->attn + on.first * D;
     return AMMPL_OK;
 }
 
@@ -140,7 +155,8 @@ static ammpl_status block_forward(ammpli_engine *e, const ammpli_pass *pass, int
     float *attn, *part = pass->last;
     TRY(attention_forward(e, pass, i, x, s, h, &attn));
     if (!on.row) {
-        TRY(mlp_forward(e, t, &t->block[i], y, s->mid ? s->mid : y, x, attn, s->pre, h, f, on.n));
+        float *to = y + on.first * D;
+        TRY(mlp_forward(e, t, &t->block[i], to, s->mid ? s->mid : to, x + on.first * D, attn, s->pre, h, f, on.n));
     } else {
         bool end = i + 1 == t->layers;
         if (!end)
@@ -215,10 +231,13 @@ static ammpl_status mlp_backward_on(ammpli_engine *e, const ammpli_pass *pass, i
                                     const saved_block *s, float *dpre)
 {
     const ammpli_tower *t = pass->tower;
-    int64_t T = pass->T, D = t->width;
+    int64_t D = t->width;
     rows_on on = rows_behind(pass, i);
-    if (!on.row)
-        return mlp_backward(e, t, &t->block[i], dx, dattn, s->mid, s->pre, dpre, T);
+    if (!on.row) {
+        if (on.first > 0)
+            RUN(zero, dx, (size_t)(on.first * D) * sizeof(float));
+        return mlp_backward(e, t, &t->block[i], dx + on.first * D, dattn + on.first * D, s->mid, s->pre, dpre, on.n);
+    }
     bool spread = !ammpli_one_query(pass, i);
     ammpli_mark mark = ammpli_arena_mark(e);
     float *part_attn = dattn, *part = dlast, *zeros = NULL;
@@ -245,6 +264,12 @@ static ammpl_status attention_backward(ammpli_engine *e, const ammpli_pass *pass
     const ammpli_tower *t = pass->tower;
     const ammpli_prefix *prefix = &pass->prefix;
     int64_t D = t->width, gathered = prefix->count * prefix->rows * 3 * D;
+    if (pass->slots.front) { /* no other pass reads them: gathered where they stand */
+        int64_t n = pass->slots.n;
+        RUN(zero, dqkv, (size_t)(n * 3 * D) * sizeof(float));
+        return e->ops->attention_backward(e->stream, dqkv + n * 3 * D, dattn + n * D, s->attn + n * D, s->qkv + n * 3 * D, pass->start, pass->B,
+                                          pass->max_len, pass->T - n, D, t->heads, t->causal, dqkv, s->qkv, pass->slots.front, n / pass->B);
+    }
     ammpli_mark mark = ammpli_arena_mark(e);
     float *dprefix = NULL;
     if (prefix->gradient)

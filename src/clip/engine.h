@@ -39,6 +39,7 @@ enum {
     AMMPLI_WITHOUT_CUT = 16,    /* 1: learned texts end at the row that is read */
     AMMPLI_WITHOUT_LINEAR = 32, /* 7: masked pictures are made of patches that are embedded already */
     AMMPLI_WITHOUT_ONE_QUERY = 64, /* 9: the last block of pictures computes no keys and values */
+    AMMPLI_WITHOUT_FRONT = 128, /* prompts whose outputs nobody reads stand before all pictures, where nothing has to be copied around them */
 };
 
 /* The status of a call, when what it had queued until it failed is done, too: what its caller asks of another stream then comes later. */

@@ -181,7 +181,7 @@ static ammpl_status relayout(ammpl_tape *t, int64_t V, bool own)
         TRY(text_layout(t, own, shared, &layout));
     } else {
         t->came = t->layout.slots.other;
-        TRY(ammpli_image_layout(e, &layout, t->n, V, own));
+        TRY(ammpli_image_layout(e, &layout, t->n, V, own, false));
     }
     if (layout.T != t->layout.T) {
         float *x;
@@ -352,7 +352,7 @@ static ammpl_status begin_image(ammpl_tape *t, const ammpl_image_input *in)
     t->n = (int64_t)in->n;
     t->at = in->block;
     TRY(check_memory(t, t->n * (t->model->grid * t->model->grid + 1)));
-    TRY(ammpli_image_layout(&t->engine, &t->layout, t->n, 0, false));
+    TRY(ammpli_image_layout(&t->engine, &t->layout, t->n, 0, false, false));
     t->pixels = in->pixels != NULL;
     return t->pixels ? embed_pixels(t, in->pixels) : ammpli_take_copy(&t->engine, in->tokens, t->layout.T * t->tower->width, &t->x);
 }

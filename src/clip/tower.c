@@ -30,43 +30,49 @@ ammpl_status ammpli_text_backward(ammpli_engine *e, const ammpli_pass *pass, con
     return tower_backward(e, pass, dfeature, dx, dprompt);
 }
 
-ammpl_status ammpli_image_layout(ammpli_engine *e, ammpli_pass *pass, int64_t n, int64_t V, bool own)
+ammpl_status ammpli_image_layout(ammpli_engine *e, ammpli_pass *pass, int64_t n, int64_t V, bool own, bool front)
 {
     const ammpli_tower *t = &e->model->image;
-    int64_t P = e->model->grid * e->model->grid, N = P + 1, L = N + V, total = n * (2 * P + 2 + N + 2 * V) + 1;
+    front = front && V > 0 && !(e->without & (AMMPLI_WITHOUT_FRONT | AMMPLI_WITHOUT_ROWS));
+    int64_t P = e->model->grid * e->model->grid, N = P + 1, L = N + V, total = n * (2 * P + 3 + N + 2 * V) + 1;
+    int64_t ahead = front ? n * V : 0, step = front ? N : L; /* rows before all images; from one to the next */
     if (n * L > INT32_MAX || total > INT32_MAX)
         return ammpli_fail(AMMPL_E_MEMORY, "%lld images in one pass are more tokens than can be counted; use a smaller batch",
                            (long long)n);
     int32_t *host, *device;
     TRY(ammpli_take_host(e, (size_t)total * sizeof *host, (void **)&host));
     int32_t *patch = host, *position = patch + n * P, *start = position + n * P, *read = start + n + 1, *other = read + n;
-    int32_t *slot = other + n * N, *token = slot + n * V;
+    int32_t *slot = other + n * N, *token = slot + n * V, *sees = token + n * V;
     for (int64_t i = 0; i < n; i++) {
-        start[i] = read[i] = (int32_t)(i * L);
+        int64_t row = ahead + i * step;
+        start[i] = (int32_t)(i * step);
+        read[i] = (int32_t)row;
+        sees[i] = (int32_t)i;
         for (int64_t p = 0; p < P; p++) {
-            patch[i * P + p] = (int32_t)(i * L + 1 + p);
+            patch[i * P + p] = (int32_t)(row + 1 + p);
             position[i * P + p] = (int32_t)p;
         }
         for (int64_t j = 0; j < N; j++)
-            other[i * N + j] = (int32_t)(i * L + j);
+            other[i * N + j] = (int32_t)(row + j);
         for (int64_t v = 0; v < V; v++) {
-            slot[i * V + v] = (int32_t)(i * L + N + v);
+            slot[i * V + v] = (int32_t)(front ? i * V + v : row + N + v);
             token[i * V + v] = (int32_t)(own ? i * V + v : v);
         }
     }
-    start[n] = (int32_t)(n * L);
+    start[n] = (int32_t)(n * step);
     TRY(ammpli_take_ints(e, host, total, &device));
     *pass = (ammpli_pass){.tower = t,
                           .to = t->layers,
                           .B = n,
-                          .T = n * L,
-                          .max_len = L,
+                          .T = ahead + n * step,
+                          .max_len = step,
                           .start = device + (start - host),
                           .read = device + (read - host),
                           .slots = {.n = n * V,
                                     .row = device + (slot - host),
                                     .token = device + (token - host),
-                                    .other = device + (other - host)},
+                                    .other = device + (other - host),
+                                    .front = front ? device + (sees - host) : NULL},
                           .patch_row = device,
                           .position = device + (position - host)};
     return AMMPL_OK;
@@ -108,41 +114,56 @@ static int64_t blocks_with_slots(const ammpli_tower *t, const ammpli_visual *vis
     return n;
 }
 
-ammpl_status ammpli_image_forward(ammpli_engine *e, ammpli_image_run *run, const float *token, int64_t n, const ammpli_visual *visual,
-                                  bool keep, float *feature)
+/* The number of blocks before each of which prompts enter whose outputs are overwritten or dropped right behind it. */
+static int64_t blocks_with_new_slots(const ammpli_tower *t, const ammpli_visual *visual)
 {
-    ammpli_pass *pass = &run->pass, *last = pass;
-    int64_t layers = e->model->image.layers, W = e->model->image.width, dropped = blocks_with_slots(&e->model->image, visual);
-    run->rest = (ammpli_pass){0};
-    TRY(ammpli_image_layout(e, pass, n, visual ? visual->V : 0, false));
+    int64_t n = 0, dropped = blocks_with_slots(t, visual);
+    while (visual && n + 1 < t->layers && visual->prompt[n] && (n + 1 == dropped || visual->prompt[n + 1]))
+        n++;
+    return n;
+}
+
+/* Adds blocks from..to-1 to a run, where there are any, with V slots an image, `front` or at its end. */
+static ammpl_status add_pass(ammpli_engine *e, ammpli_image_run *run, int64_t from, int64_t to, int64_t n, int64_t V, bool front,
+                             const ammpli_visual *visual, bool keep)
+{
+    if (from == to)
+        return AMMPL_OK;
+    ammpli_pass *pass = &run->pass[run->count++];
+    TRY(ammpli_image_layout(e, pass, n, V, false, front));
+    pass->from = from;
+    pass->to = to;
     pass->keep = keep;
-    pass->to = dropped;
     if (visual) {
         pass->slots.prompt = visual->prompt;
         pass->slots.first = prompt_before_ln(visual) ? 1 : 0;
-        pass->slots.drop = dropped < layers;
+        pass->slots.drop = to < pass->tower->layers;
     }
-    if (dropped < layers) {
-        last = &run->rest;
-        TRY(ammpli_image_layout(e, last, n, 0, false));
-        last->from = dropped;
-        last->keep = keep;
-        TRY(ammpli_pass_take(e, last));
-    }
-    TRY(ammpli_take_floats(e, pass->T * W, &pass->embedded));
-    TRY(ammpli_pass_take(e, pass));
+    return ammpli_pass_take(e, pass);
+}
+
+ammpl_status ammpli_image_forward(ammpli_engine *e, ammpli_image_run *run, const float *token, int64_t n, const ammpli_visual *visual,
+                                  bool keep, float *feature)
+{
+    const ammpli_tower *t = &e->model->image;
+    int64_t W = t->width, V = visual ? visual->V : 0, fresh = blocks_with_new_slots(t, visual), dropped = blocks_with_slots(t, visual);
+    *run = (ammpli_image_run){0};
+    TRY(add_pass(e, run, 0, fresh, n, V, true, visual, keep));
+    TRY(add_pass(e, run, fresh, dropped, n, V, false, visual, keep));
+    TRY(add_pass(e, run, dropped, t->layers, n, 0, false, NULL, keep));
+    TRY(ammpli_take_floats(e, run->pass[0].T * W, &run->pass[0].embedded));
     ammpli_mark mark = ammpli_arena_mark(e);
-    float *x;
-    TRY(ammpli_take_floats(e, pass->T * W, &x));
-    TRY(ammpli_image_embed(e, pass, token, prompt_before_ln(visual), x));
-    TRY(ammpli_blocks_forward(e, pass, x));
-    if (dropped < layers) {
-        float *rest;
-        TRY(ammpli_take_floats(e, last->T * W, &rest));
-        RUN(rows_copy, rest, NULL, x, pass->slots.other, last->T, W);
-        TRY(ammpli_blocks_forward(e, last, rest));
+    float *x, *next;
+    TRY(ammpli_take_floats(e, run->pass[0].T * W, &x));
+    TRY(ammpli_image_embed(e, &run->pass[0], token, prompt_before_ln(visual), x));
+    TRY(ammpli_blocks_forward(e, &run->pass[0], x));
+    for (int k = 1; k < run->count; k++, x = next) {
+        const ammpli_slots *from = &run->pass[k - 1].slots, *to = &run->pass[k].slots;
+        TRY(ammpli_take_floats(e, run->pass[k].T * W, &next));
+        RUN(rows_copy, next, to->other, x, from->other, run->pass[k].T - to->n, W);
+        TRY(ammpli_blocks_forward(e, &run->pass[k], next));
     }
-    TRY(ammpli_feature_forward(e, last, feature));
+    TRY(ammpli_feature_forward(e, &run->pass[run->count - 1], feature));
     ammpli_arena_release(e, mark);
     return AMMPL_OK;
 }
@@ -151,7 +172,9 @@ ammpl_status ammpli_image_backward(ammpli_engine *e, const ammpli_image_run *run
                                    const ammpli_visual *visual, float *const *dprompt)
 {
     const ammpl_model *m = e->model;
-    ammpli_pass copy = run->pass, *pass = &copy;
+    ammpli_image_run back = *run;
+    ammpli_pass *pass = &back.pass[0];
+    int last = back.count - 1;
     int64_t W = m->image.width;
     bool first = prompt_before_ln(visual) && dprompt && dprompt[0];
     if (!dtoken) { /* patches are what they are: only prompts learn */
@@ -159,16 +182,14 @@ ammpl_status ammpli_image_backward(ammpli_engine *e, const ammpli_image_run *run
         pass->wanted_row = pass->slots.row;
     }
     ammpli_mark mark = ammpli_arena_mark(e);
-    float *dx;
-    TRY(ammpli_take_floats(e, pass->T * W, &dx));
-    if (run->rest.B > 0) {
-        float *rest;
-        TRY(ammpli_take_floats(e, run->rest.T * W, &rest));
-        TRY(tower_backward(e, &run->rest, dfeature, rest, NULL));
-        RUN(rows_copy, dx, pass->slots.other, rest, NULL, run->rest.T, W);
-        TRY(ammpli_blocks_backward(e, pass, NULL, dx, dprompt));
-    } else {
-        TRY(tower_backward(e, pass, dfeature, dx, dprompt));
+    float *dx, *before;
+    TRY(ammpli_take_floats(e, back.pass[last].T * W, &dx));
+    TRY(tower_backward(e, &back.pass[last], dfeature, dx, dprompt));
+    for (int k = last - 1; k >= 0; k--, dx = before) {
+        const ammpli_slots *from = &back.pass[k + 1].slots, *to = &back.pass[k].slots;
+        TRY(ammpli_take_floats(e, back.pass[k].T * W, &before));
+        RUN(rows_copy, before, to->other, dx, from->other, back.pass[k].T - to->n, W);
+        TRY(ammpli_blocks_backward(e, &back.pass[k], NULL, before, dprompt));
     }
     if (dtoken || first)
         RUN(layernorm_backward, dx, dx, pass->embedded, m->ln_pre_gamma, NULL, pass->T, W, pass->tower->eps);

@@ -19,6 +19,9 @@ typedef struct ammpli_slots {
                                  * carries on */
     int64_t first;        /* blocks before this one take no prompt */
     bool drop;            /* nobody reads the slots behind the last block of the pass */
+    const int32_t *front; /* NULL, or the slots stand before all sequences, as rows 0..n-1, n / B for each.  Each block of the pass, not the
+                           * tower's last among them, overwrites or drops what became of them in the one before: nobody reads it.  start
+                           * then counts from row n on.  [B]: 0..B-1, whose slots a sequence sees */
 } ammpli_slots;
 
 /* Rows that several sequences begin with, encoded once (shortcut 2): they are sequences of their own, of which only keys and
@@ -84,16 +87,18 @@ ammpl_status ammpli_text_forward(ammpli_engine *e, ammpli_pass *pass, float *x, 
 ammpl_status ammpli_text_backward(ammpli_engine *e, const ammpli_pass *pass, const float *dfeature, float *dx,
                                   float *const *dprompt);
 
-/* Visual prompts: V tokens at the end of every image's sequence. */
+/* Visual prompts: V tokens beside every image's own. */
 typedef struct ammpli_visual {
     int64_t V;
     const float *const *prompt; /* [layers] host: [V,W] before block i; NULL: those that stand there carry on */
     bool raw;                   /* as in DPT's repository: prompt[0] enters behind ln_pre, and behind the last prompted block the
                                  * tokens are dropped; else before it, and they carry on (VPT, IVLP, MaPLe) */
 } ammpli_visual;
+/* The blocks in up to three passes: those of which nobody reads the prompts' outputs, those that carry prompts on, those behind
+ * dropped tokens. */
 typedef struct ammpli_image_run {
-    ammpli_pass pass; /* blocks 0.. */
-    ammpli_pass rest; /* the blocks behind dropped tokens; B = 0: none */
+    ammpli_pass pass[3];
+    int count;
 } ammpli_image_run;
 /* Image: token [n,P,W] are the patches' embeddings, without positions; visual may be NULL.  feature [n,E].  What the run keeps
  * is taken from the arena. */
@@ -104,8 +109,9 @@ ammpl_status ammpli_image_backward(ammpli_engine *e, const ammpli_image_run *run
                                    const ammpli_visual *visual, float *const *dprompt);
 
 /* The parts of it, for methods that stop between blocks.  A pass over n images of N = P + 1 rows (CLS first) and V slots;
- * `own`: the slots of image i read tokens i*V.. of the prompts, else all images the same V. */
-ammpl_status ammpli_image_layout(ammpli_engine *e, ammpli_pass *pass, int64_t n, int64_t V, bool own);
+ * `own`: the slots of image i read tokens i*V.. of the prompts, else all images the same V.  They stand at the image's end, or, where the
+ * pass is as ammpli_slots wants it for that, with `front` before all images. */
+ammpl_status ammpli_image_layout(ammpli_engine *e, ammpli_pass *pass, int64_t n, int64_t V, bool own, bool front);
 /* pass->embedded [T,W] (the caller's) = [CLS | patches] + positions and first_prompt in the slots (NULL: zeros); x [T,W] =
  * ln_pre of it. */
 ammpl_status ammpli_image_embed(ammpli_engine *e, ammpli_pass *pass, const float *token, const float *first_prompt, float *x);

@@ -1,7 +1,7 @@
 /* rows.c - moving and adding rows, embedding tables, scaled sums.
  *
- * Indexed rows may repeat, and then the order of i counts: tasks own columns, never rows, wherever a destination is
- * indexed.
+ * Indexed rows may repeat, and then the order of i counts: tasks own columns instead of rows, wherever a destination is indexed otherwise
+ * than upwards.
  */
 #include "cpu/kernels.h"
 
@@ -37,9 +37,18 @@ static void rows_task(void *arg, int64_t task, int worker)
     }
 }
 
+/* Each row goes to a place of its own. */
+static bool upwards(const int32_t *di, int64_t n)
+{
+    for (int64_t i = 1; i < n; i++)
+        if (di[i] <= di[i - 1])
+            return false;
+    return true;
+}
+
 static int32_t rows_run(ammpl_stream *s, rows_job *j)
 {
-    j->by_row = !j->di;
+    j->by_row = !j->di || upwards(j->di, j->n);
     j->grain = j->by_row ? ammpli_cpu_grain(s, j->n, j->D, 1) : ammpli_cpu_grain(s, j->D, j->n, 16);
     ammpli_cpu_for(s, ceil_div(j->by_row ? j->n : j->D, j->grain), j->n * j->D, rows_task, j);
     return AMMPL_OK;

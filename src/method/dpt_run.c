@@ -203,7 +203,7 @@ static ammpl_status embed(run *r, part *t, const float *pixels)
     TRY(ammpli_take_copy(e, pixels + t->first * 3 * R * R, t->B * 3 * R * R, &device));
     TRY(ammpli_take_floats(e, t->B * P * W, &token));
     TRY(ammpli_patch_embed(e, device, t->B, token));
-    TRY(ammpli_image_layout(e, &plain, t->B, 0, false));
+    TRY(ammpli_image_layout(e, &plain, t->B, 0, false, false));
     TRY(ammpli_take_floats(e, plain.T * W, &plain.embedded));
     TRY(ammpli_image_embed(e, &plain, token, NULL, t->x));
     ammpli_arena_release(e, mark);
@@ -224,15 +224,15 @@ static ammpl_status forward(run *r, part *t, const float *pixels)
     if (z.b > 0) { /* step 4 */
         for (int64_t i = 0; i < z.b; i++)
             t->prompt[i] = ammpli_value(r->p, "visual_ctx") + i * z.n * z.W;
-        TRY(ammpli_image_layout(e, &t->lower, t->B, z.n, false));
+        TRY(ammpli_image_layout(e, &t->lower, t->B, z.n, false, true));
         t->lower.to = z.b;
         TRY(blocks(r, t, &t->lower));
     }
-    for (int64_t j = 0; j < z.T; j++) { /* step 5 */
+    for (int64_t j = 0; j < z.T; j++) { /* step 5; as published the last block alone, which takes no slots in front */
         t->cavpt[j] = ammpli_dpt_cavpt_of(r->p, r->grad, j, t->B);
         TRY(ammpli_dpt_cavpt_forward(e, &z, &t->cavpt[j], t->x, r->w, t->selected));
         t->prompt[z.b + j] = t->cavpt[j].prompt;
-        TRY(ammpli_image_layout(e, &t->upper[j], t->B, z.K, true));
+        TRY(ammpli_image_layout(e, &t->upper[j], t->B, z.K, true, false));
         t->upper[j].from = z.b + j;
         t->upper[j].to = z.b + j + 1;
         TRY(blocks(r, t, &t->upper[j]));

@@ -101,6 +101,77 @@ START_TEST(image_tower)
 }
 END_TEST
 
+/* Prompts before blocks 0, 1 and 3 of five, dropped behind the last of them: a pass with prompts in front, one that carries them on over a
+ * gap, one without.  Beside one pass in which every row goes on, and where no prompt stands in front. */
+enum { PROMPTS = 3, GAP_LAYERS = 5 };
+
+typedef struct gap_outcome {
+    float *feature, *dtoken, *dprompt[GAP_LAYERS];
+} gap_outcome;
+
+static gap_outcome with_gaps(const ammpl_model *m, uint32_t without)
+{
+    static const bool prompted[GAP_LAYERS] = {true, true, false, true, false};
+    int64_t n = 3, P = m->grid * m->grid, W = m->image.width, tokens = n * P * W, each = PROMPTS * W;
+    float *host = malloc((size_t)tokens * sizeof *host), *token, *feature, *dtoken, *prompt[GAP_LAYERS] = {0}, *dprompt[GAP_LAYERS] = {0};
+    ck_assert_ptr_nonnull(host);
+    for (int64_t i = 0; i < tokens; i++)
+        host[i] = (float)(i * 7919 % 1009) / 1009 - 0.5f;
+    ammpli_engine e;
+    ck_ok(ammpli_engine_open(&e, m));
+    e.without = without;
+    ck_ok(ammpli_take_copy(&e, host, tokens, &token));
+    for (int k = 0; k < GAP_LAYERS; k++)
+        if (prompted[k]) {
+            ck_ok(ammpli_take_copy(&e, host + k * each, each, &prompt[k]));
+            ck_ok(ammpli_take_zeros(&e, each, &dprompt[k]));
+        }
+    ck_ok(ammpli_take_floats(&e, n * m->embed, &feature));
+    ck_ok(ammpli_take_floats(&e, tokens, &dtoken));
+    ammpli_visual visual = {PROMPTS, (const float *const *)prompt, true};
+    ammpli_image_run run;
+    ck_ok(ammpli_image_forward(&e, &run, token, n, &visual, true, feature));
+    ck_assert_int_eq(run.count, 3);
+    gap_outcome out = {.feature = fetch(&e, feature, n * m->embed)};
+    ck_ok(ammpli_image_backward(&e, &run, feature, dtoken, &visual, dprompt));
+    out.dtoken = fetch(&e, dtoken, tokens);
+    for (int k = 0; k < GAP_LAYERS; k++)
+        if (prompted[k])
+            out.dprompt[k] = fetch(&e, dprompt[k], each);
+    ammpli_engine_close(&e);
+    free(host);
+    return out;
+}
+
+START_TEST(prompts_with_gaps)
+{
+    ammpl_context *ctx = test_context();
+    ammpl_config *cfg;
+    ammpl_model *m;
+    ck_ok(ammpli_config_create(ctx, &cfg));
+    ck_ok(ammpli_config_set_string(cfg, AMMPL_OPT_VOCAB, test_golden("nano")));
+    ck_ok(ammpli_model_load_file(ctx, test_device(ctx), test_golden("nano-odd"), cfg, &m));
+    ck_assert_int_eq(m->image.layers, GAP_LAYERS);
+    gap_outcome got = with_gaps(m, 0), want = with_gaps(m, AMMPLI_WITHOUT_ROWS);
+    int64_t patches = m->grid * m->grid * m->image.width;
+    double off[2] = {test_difference(got.feature, want.feature, 3 * m->embed, 1e-30), test_difference(got.dtoken, want.dtoken, 3 * patches, 1e-30)};
+    ck_assert_msg(off[0] <= FEATURES && off[1] <= GRADIENTS, "features off by %.3g, gradients of patches by %.3g", off[0], off[1]);
+    for (int k = 0; k < GAP_LAYERS; k++) {
+        double d = got.dprompt[k] ? test_difference(got.dprompt[k], want.dprompt[k], PROMPTS * m->image.width, 1e-30) : 0;
+        ck_assert_msg(d <= GRADIENTS, "the gradient of prompts before block %d is off by %.3g", k, d);
+        free(got.dprompt[k]);
+        free(want.dprompt[k]);
+    }
+    free(got.feature);
+    free(want.feature);
+    free(got.dtoken);
+    free(want.dtoken);
+    ammpli_config_destroy(cfg);
+    ammpli_model_release(m);
+    ammpli_context_release(ctx);
+}
+END_TEST
+
 /* Token ids of text i, up to its EOT. */
 static size_t ids_of(const float *tokens, int i, int32_t ids[CONTEXT])
 {
@@ -216,6 +287,7 @@ int main(void)
     tcase_add_loop_test(c, text_tower, 0, MODELS);
     tcase_add_loop_test(c, probe, 0, MODELS);
     tcase_add_test(c, tokens);
+    tcase_add_test(c, prompts_with_gaps);
     suite_add_tcase(s, c);
     return test_main(s);
 }

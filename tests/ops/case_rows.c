@@ -4,11 +4,26 @@
 static const int64_t row_shapes[][2] = {{1, 1}, {3, 5}, {5, 3}, {31, 33}, {33, 31}, {197, 5}, {5, 197}, {700, 128}, {64, 769}};
 enum { ROW_SHAPES = sizeof row_shapes / sizeof *row_shapes };
 
+/* Where rows go. */
+enum places { AS_THEY_COME, DRAWN, EVERY_OTHER, IN_PAIRS, TO_ONE, PLACES }; /* then: upwards, upwards but for equal ones, all equal */
+
+static int32_t *places_of(run *r, enum places kind, int64_t n)
+{
+    if (kind == AS_THEY_COME)
+        return NULL;
+    int32_t *di = draw_index(r, n, (int32_t)(n / 2 + 1));
+    for (int64_t i = 0; i < n && kind != DRAWN; i++)
+        di[i] = (int32_t)(kind == EVERY_OTHER ? 2 * i : kind == IN_PAIRS ? i / 2 : 0);
+    return di;
+}
+
 static void rows(run *r, bool add)
 {
-    for (int i = 0; i < 4 * ROW_SHAPES; i++) {
-        int64_t n = row_shapes[i / 4][0], D = row_shapes[i / 4][1], places = i & 1 ? n / 2 + 1 : n, sources = i & 2 ? n / 3 + 1 : n;
-        int32_t *di = i & 1 ? draw_index(r, n, (int32_t)places) : NULL, *si = i & 2 ? draw_index(r, n, (int32_t)sources) : NULL;
+    for (int i = 0; i < 2 * PLACES * ROW_SHAPES; i++) {
+        enum places kind = (enum places)(i / 2 % PLACES);
+        int64_t n = row_shapes[i / (2 * PLACES)][0], D = row_shapes[i / (2 * PLACES)][1];
+        int64_t places = kind == EVERY_OTHER ? 2 * n : n, sources = i & 1 ? n / 3 + 1 : n;
+        int32_t *di = places_of(r, kind, n), *si = i & 1 ? draw_index(r, n, (int32_t)sources) : NULL;
         float *src = draw(r, sources * D), *before = draw(r, places * D), *want = keep(r, (size_t)(places * D) * 4);
         src[sources / 2 * D] = i % 8 < 4 ? NAN : -INFINITY;
         memcpy(want, before, (size_t)(places * D) * 4);

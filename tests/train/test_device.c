@@ -82,11 +82,12 @@ END_TEST
 
 /* ---- pictures of many patches ---- */
 
-/* Features of three pictures of 50 tokens, two heads of 64, and the gradient of their patches. */
-enum { LONG_GRID = 7, LONG_PATCH = 3, LONG_WIDTH = 128, LONG_LAYERS = 3, LONG_JOINT = 33, LONG_SIDE = LONG_GRID * LONG_PATCH };
-static const int64_t LONG_PATCHES = BATCH * LONG_GRID * LONG_GRID * LONG_WIDTH;
+/* Features of three pictures of 50 tokens, two heads of 64, and the gradients of their patches and of two prompts before each block. */
+enum { LONG_GRID = 7, LONG_PATCH = 3, LONG_WIDTH = 128, LONG_LAYERS = 3, LONG_JOINT = 33, LONG_SIDE = LONG_GRID * LONG_PATCH,
+       LONG_PROMPTS = 2 };
+static const int64_t LONG_PATCHES = BATCH * LONG_GRID * LONG_GRID * LONG_WIDTH, LONG_PROMPT = LONG_PROMPTS * LONG_WIDTH;
 
-static uint64_t long_pass(bool device, float *feature /*[BATCH,LONG_JOINT]*/, float *gradient /*[LONG_PATCHES]*/)
+static uint64_t long_pass(bool device, bool prompts, float *feature /*[BATCH,LONG_JOINT]*/, float *gradient /*[LONG_PATCHES+LONG_LAYERS*LONG_PROMPT]*/)
 {
     ammpl_context *ctx = test_context();
     const model_sizes sizes = {.text_width = 64, .text_layers = 1, .length = 77, .image_width = LONG_WIDTH, .image_layers = LONG_LAYERS,
@@ -94,7 +95,8 @@ static uint64_t long_pass(bool device, float *feature /*[BATCH,LONG_JOINT]*/, fl
     ammpl_model *m = sized_model(ctx, &sizes);
     ammpli_engine e;
     ammpli_image_run run;
-    float host[BATCH * 3 * LONG_SIDE * LONG_SIDE], cotangent[BATCH * LONG_JOINT], *x, *token, *out, *dout, *dtoken;
+    float host[BATCH * 3 * LONG_SIDE * LONG_SIDE], cotangent[BATCH * LONG_JOINT], *x, *token, *out, *dout, *dtoken, *prompt[LONG_LAYERS], *dprompt[LONG_LAYERS];
+    const ammpli_visual deep = {LONG_PROMPTS, (const float *const *)prompt, false}, *visual = prompts ? &deep : NULL;
     for (size_t i = 0; i < sizeof host / sizeof *host; i++)
         host[i] = (float)nano_normal(7, (uint32_t)i);
     for (size_t i = 0; i < sizeof cotangent / sizeof *cotangent; i++)
@@ -106,30 +108,40 @@ static uint64_t long_pass(bool device, float *feature /*[BATCH,LONG_JOINT]*/, fl
     ck_ok(ammpli_take_floats(&e, LONG_PATCHES, &token));
     ck_ok(ammpli_take_floats(&e, LONG_PATCHES, &dtoken));
     ck_ok(ammpli_take_floats(&e, BATCH * LONG_JOINT, &out));
+    for (int i = 0; i < LONG_LAYERS; i++) {
+        ck_ok(ammpli_take_copy(&e, host + i * LONG_PROMPT, LONG_PROMPT, &prompt[i]));
+        ck_ok(ammpli_take_zeros(&e, LONG_PROMPT, &dprompt[i]));
+    }
     ck_ok(ammpli_patch_embed(&e, x, BATCH, token));
-    ck_ok(ammpli_image_forward(&e, &run, token, BATCH, NULL, true, out));
-    ck_ok(ammpli_image_backward(&e, &run, dout, dtoken, NULL, NULL));
+    ck_ok(ammpli_image_forward(&e, &run, token, BATCH, visual, true, out));
+    ck_ok(ammpli_image_backward(&e, &run, dout, dtoken, visual, prompts ? dprompt : NULL));
     ck_ok(e.ops->download(e.stream, feature, out, BATCH * LONG_JOINT * sizeof *feature));
     ck_ok(e.ops->download(e.stream, gradient, dtoken, (size_t)LONG_PATCHES * sizeof *gradient));
+    for (int i = 0; i < LONG_LAYERS; i++)
+        ck_ok(e.ops->download(e.stream, gradient + LONG_PATCHES + i * LONG_PROMPT, dprompt[i], (size_t)LONG_PROMPT * sizeof *gradient));
     ammpli_engine_close(&e);
     ammpl_model_destroy(m);
     ammpl_context_destroy(ctx);
     return counted ? counted()->products - before : 0;
 }
 
-/* Attention by products over all heads (attention_equal.cu) is for pictures larger than nano's: a tower of such, beside the CPU's. */
+/* Attention by products over all heads (attention_equal.cu) is for pictures larger than nano's: a tower of such, beside the CPU's, without
+ * and with prompts, which stand in front of all pictures but in the last block. */
 START_TEST(many_patches)
 {
+    bool prompts = _i % 2;
+    int64_t prompted = prompts ? LONG_LAYERS * LONG_PROMPT : 0, gradients = LONG_PATCHES + LONG_LAYERS * LONG_PROMPT;
     float want[BATCH * LONG_JOINT], got[BATCH * LONG_JOINT];
-    float *want_gradient = malloc((size_t)LONG_PATCHES * sizeof *want_gradient), *gradient = malloc((size_t)LONG_PATCHES * sizeof *gradient);
+    float *want_gradient = malloc((size_t)gradients * sizeof *want_gradient), *gradient = malloc((size_t)gradients * sizeof *gradient);
     if (configure)
         configure((uint64_t)_i, (size_t)1 << 30, 1);
-    long_pass(false, want, want_gradient);
-    uint64_t products = long_pass(true, got, gradient);
-    double off[2] = {test_difference(got, want, BATCH * LONG_JOINT, 1e-30), test_difference(gradient, want_gradient, LONG_PATCHES, 1e-30)};
-    printf("# %d pictures of %d tokens: features off by %.2g, gradients by %.2g; %d products\n", BATCH, LONG_GRID * LONG_GRID + 1, off[0], off[1],
-           (int)products);
-    ck_assert_msg(off[0] <= 1e-5 && off[1] <= 1e-4, "features off by %.3g, gradients by %.3g", off[0], off[1]);
+    long_pass(false, prompts, want, want_gradient);
+    uint64_t products = long_pass(true, prompts, got, gradient);
+    double off[3] = {test_difference(got, want, BATCH * LONG_JOINT, 1e-30), test_difference(gradient, want_gradient, LONG_PATCHES, 1e-30),
+                     prompts ? test_difference(gradient + LONG_PATCHES, want_gradient + LONG_PATCHES, prompted, 1e-30) : 0};
+    printf("# %d pictures of %d tokens%s: features off by %.2g, gradients by %.2g, of prompts by %.2g; %d products\n", BATCH,
+           LONG_GRID * LONG_GRID + 1, prompts ? " and 2 prompts" : "", off[0], off[1], off[2], (int)products);
+    ck_assert_msg(off[0] <= 1e-5 && off[1] <= 1e-4 && off[2] <= 1e-4, "features off by %.3g, gradients by %.3g and %.3g", off[0], off[1], off[2]);
     /* Of a block's linear layers 4 each way; of its attention at least 2 and 5. */
     ck_assert_msg(!counted || products >= LONG_LAYERS * (8 + 7), "%d products: attention made none", (int)products);
     free(want_gradient);
@@ -310,7 +322,7 @@ int main(void)
     int kinds = sizeof precisions / sizeof *precisions;
     tcase_add_loop_test(c, features, 0, kinds);
     tcase_add_loop_test(c, training, 0, kinds * METHODS);
-    tcase_add_loop_test(c, many_patches, 0, configure ? 3 : 1);
+    tcase_add_loop_test(c, many_patches, 0, configure ? 4 : 2);
     tcase_add_loop_test(c, the_cpu_rounds_nothing, 0, kinds - 1);
     if (configure) {
         tcase_add_loop_test(c, steady, 0, METHODS * (int)(sizeof held / sizeof *held));
