@@ -118,19 +118,17 @@ class Ammpl:
 
     def pictures(self, images, plain, pad, mask, prob, chosen):
         """x_i = norm(ImageEnc(I^_i)), [B,k,d] (Eq. 4-6). pad [k,3,q,q]; mask, prob [B or 1,k,b,b]; a class not chosen keeps
-        the plain image's x."""
+        the plain image's x (chosen None: all are)."""
         batch = images.shape[0]
         g, q = self.clip.grid, self.clip.patch
         masked = Mask.apply(images[:, None], pad.expand(batch, *pad.shape), mask.expand(batch, self.k, g, g),
                             prob.expand(batch, self.k, g, g), self.blend)
         x = norm(self.clip.encode_image(masked.reshape(batch * self.k, 3, g * q, g * q))).reshape(batch, self.k, -1)
-        return torch.where(chosen[:, :, None], x, plain[:, None])
+        return x if chosen is None else torch.where(chosen[:, :, None], x, plain[:, None])
 
     def choose(self, plain, z0, labels):
         """candidates = K: the K classes with the largest <x_plain, z0_i> (ties by class order), and the true one if known."""
         batch = plain.shape[0]
-        if self.candidates == 0:
-            return torch.ones(batch, self.k, dtype=torch.bool)
         score = (plain @ z0.T).detach()
         chosen = torch.zeros(batch, self.k, dtype=torch.bool)
         for b in range(batch):
@@ -147,9 +145,10 @@ class Ammpl:
         """images [B,3,R,R], mask [B or 1,k,b,b] -> [B,k]. labels only widen the candidates (training)."""
         g, q = self.clip.grid, self.clip.patch
         z0 = self.texts(t)  # step 1
-        plain = norm(self.clip.encode_image(images))
+        every = self.mask and self.candidates == 0  # every class has a picture of its own: nobody looks at the plain one
+        plain = None if every else norm(self.clip.encode_image(images))
         if self.mask:
-            chosen = self.choose(plain, z0, labels)
+            chosen = None if every else self.choose(plain, z0, labels)
             zero = torch.zeros(self.k, 3, q, q, dtype=images.dtype)
             own = self.per_class(t["padding"]) if self.padding else zero  # N_i
             pad = own
