@@ -67,7 +67,9 @@ void ammpli_log(ammpl_context *ctx, ammpl_level level, const char *fmt, ...) __a
 typedef void (*ammpli_task_fn)(void *arg, int64_t i, int worker);
 typedef struct ammpli_pool ammpli_pool;
 ammpl_status ammpli_pool_create(ammpl_context *ctx, int threads, ammpli_pool **out); /* threads <= 0: one for each processor */
-/* processors.c: 1..256, those the calling thread may run on, or fewer by a quota of processor time: cpu_max holds "microseconds period" or
+/* processors.c: what a small file of the kernel's begins with, ended by 0; false: it is not there, or empty. */
+bool ammpli_beginning_of(const char *path, char *text, size_t size);
+/* 1..256, those the calling thread may run on, or fewer by a quota of processor time: cpu_max holds "microseconds period" or
  * "max ..." (cgroup 2), or else the other two hold one number each (cgroup 1).  A part of a processor counts as one. */
 int ammpli_processors(const char *cpu_max, const char *quota_us, const char *period_us);
 void ammpli_pool_destroy(ammpli_pool *pool);

@@ -8,17 +8,22 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+bool ammpli_beginning_of(const char *path, char *text, size_t size)
+{
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = file < 0 ? -1 : read(file, text, size - 1);
+    if (file >= 0)
+        close(file);
+    text[n > 0 ? n : 0] = 0;
+    return n > 0;
+}
+
 /* The number that a file begins with and the one behind it, 0 where there is none; false: the file does not begin with a number. */
 static bool numbers_in(const char *path, long long *first, long long *second)
 {
     char text[64], *end;
-    int file = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = file < 0 ? -1 : read(file, text, sizeof text - 1);
-    if (file >= 0)
-        close(file);
-    if (n <= 0)
+    if (!ammpli_beginning_of(path, text, sizeof text))
         return false;
-    text[n] = 0;
     *first = strtoll(text, &end, 10);
     *second = strtoll(end, NULL, 10);
     return end > text;

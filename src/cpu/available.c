@@ -1,23 +1,14 @@
 /* available.c - how much memory the machine has, and how much of it a program may hope to get. */
 #include "cpu/kernels.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/sysinfo.h>
-#include <unistd.h>
 
 /* The number behind the first `key` ("" begins the file); false: no such file, key or number. */
 static bool number_in(const char *path, const char *key, uint64_t *out)
 {
     char text[2048];
-    int file = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = file < 0 ? -1 : read(file, text, sizeof text - 1);
-    if (file >= 0)
-        close(file);
-    if (n <= 0)
-        return false;
-    text[n] = 0;
-    const char *at = strstr(text, key);
+    const char *at = ammpli_beginning_of(path, text, sizeof text) ? strstr(text, key) : NULL;
     if (!at)
         return false;
     at += strlen(key);
