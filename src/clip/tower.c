@@ -114,10 +114,10 @@ static int64_t blocks_with_slots(const ammpli_tower *t, const ammpli_visual *vis
     return n;
 }
 
-/* The number of blocks before each of which prompts enter whose outputs are overwritten or dropped right behind it. */
-static int64_t blocks_with_new_slots(const ammpli_tower *t, const ammpli_visual *visual)
+/* The number of blocks before each of which prompts enter whose outputs are overwritten, or dropped (by block `dropped`), right behind it. */
+static int64_t blocks_with_new_slots(const ammpli_tower *t, const ammpli_visual *visual, int64_t dropped)
 {
-    int64_t n = 0, dropped = blocks_with_slots(t, visual);
+    int64_t n = 0;
     while (visual && n + 1 < t->layers && visual->prompt[n] && (n + 1 == dropped || visual->prompt[n + 1]))
         n++;
     return n;
@@ -146,7 +146,8 @@ ammpl_status ammpli_image_forward(ammpli_engine *e, ammpli_image_run *run, const
                                   bool keep, float *feature)
 {
     const ammpli_tower *t = &e->model->image;
-    int64_t W = t->width, V = visual ? visual->V : 0, fresh = blocks_with_new_slots(t, visual), dropped = blocks_with_slots(t, visual);
+    int64_t W = t->width, V = visual ? visual->V : 0, dropped = blocks_with_slots(t, visual);
+    int64_t fresh = blocks_with_new_slots(t, visual, dropped);
     *run = (ammpli_image_run){0};
     TRY(add_pass(e, run, 0, fresh, n, V, true, visual, keep));
     TRY(add_pass(e, run, fresh, dropped, n, V, false, visual, keep));
