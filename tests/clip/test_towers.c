@@ -17,16 +17,21 @@ static const struct {
 } models[] = {{"", "nano", "auto"}, {"", "nano-hf", "auto"}, {".f16", "nano-f16", "auto"}, {".bf16", "nano-bf16", "auto"}, {".gelu", "nano", "gelu"}};
 enum { MODELS = sizeof models / sizeof models[0] };
 
-static ammpl_model *load_model(ammpl_context *ctx, int i)
+static ammpl_model *load_folder(ammpl_context *ctx, const char *folder, const char *activation)
 {
     ammpl_config *cfg;
     ammpl_model *m;
     ck_ok(ammpli_config_create(ctx, &cfg));
     ck_ok(ammpli_config_set_string(cfg, AMMPL_OPT_VOCAB, test_golden("nano")));
-    ck_ok(ammpli_config_set_string(cfg, AMMPL_OPT_ACTIVATION, models[i].activation));
-    ck_ok(ammpli_model_load_file(ctx, test_device(ctx), test_golden(models[i].folder), cfg, &m));
+    ck_ok(ammpli_config_set_string(cfg, AMMPL_OPT_ACTIVATION, activation));
+    ck_ok(ammpli_model_load_file(ctx, test_device(ctx), test_golden(folder), cfg, &m));
     ammpli_config_destroy(cfg);
     return m;
+}
+
+static ammpl_model *load_model(ammpl_context *ctx, int i)
+{
+    return load_folder(ctx, models[i].folder, models[i].activation);
 }
 
 /* The golden tensor NAME + suffix of model i. */
@@ -146,11 +151,7 @@ static gap_outcome with_gaps(const ammpl_model *m, uint32_t without)
 START_TEST(prompts_with_gaps)
 {
     ammpl_context *ctx = test_context();
-    ammpl_config *cfg;
-    ammpl_model *m;
-    ck_ok(ammpli_config_create(ctx, &cfg));
-    ck_ok(ammpli_config_set_string(cfg, AMMPL_OPT_VOCAB, test_golden("nano")));
-    ck_ok(ammpli_model_load_file(ctx, test_device(ctx), test_golden("nano-odd"), cfg, &m));
+    ammpl_model *m = load_folder(ctx, "nano-odd", "auto");
     ck_assert_int_eq(m->image.layers, GAP_LAYERS);
     gap_outcome got = with_gaps(m, 0), want = with_gaps(m, AMMPLI_WITHOUT_ROWS);
     int64_t patches = m->grid * m->grid * m->image.width;
@@ -166,7 +167,6 @@ START_TEST(prompts_with_gaps)
     free(want.feature);
     free(got.dtoken);
     free(want.dtoken);
-    ammpli_config_destroy(cfg);
     ammpli_model_release(m);
     ammpli_context_release(ctx);
 }

@@ -253,8 +253,8 @@ START_TEST(wanted)
 }
 END_TEST
 
-/* Shortcut 3: rows that nobody reads, without 9 and prompts in front, which go on from it.  Rows do not know of each other; backward adds zeros to sums
- * over queries, in the order in which the others stand there (seen: no difference).  After the last attention only what becomes a feature goes on, or everything. */
+/* Shortcut 3: rows that nobody reads, without 9 and prompts in front, which go on from it.  Rows do not know of each other; backward adds
+ * zeros to sums over queries, in the order in which the others stand there (seen: no difference).  After the last attention only what becomes a feature goes on, or everything. */
 static const struct {
     const char *prefix, *variant;
     int64_t more; /* rows of pictures after the last block than in the first: prompt tokens come and go between them */
