@@ -85,45 +85,40 @@ struct peak_check {
 
 static struct peak_check check_peak(int threads)
 {
-    struct peak_check c = {.clock = 0};
-    double peak = 0, ratio[5];
+    struct peak_check c = {.filled = bench_filled()};
+    c.clock = bench_clock();
     int processors = (int)sysconf(_SC_NPROCESSORS_ONLN);
-    for (int i = 0; i < 5; i++) {
-        double before = bench_clock();
-        peak = bench_peak(8, 1);
-        c.clock = (before + bench_clock()) / 2;
-        ratio[i] = peak / c.clock;
-    }
-    c.filled = ratio[0];
-    for (int i = 1; i < 5; i++)
-        c.filled = fabs(ratio[i] - 32) < fabs(c.filled - 32) ? ratio[i] : c.filled;
-    if (peak == 0)
+    if (c.filled == 0)
         return c;
-    double all = bench_peak(8, threads), most = 32 * c.clock * (threads < processors ? threads : processors);
+    double all = bench_peak(8, threads), most = BENCH_FULL * c.clock * (threads < processors ? threads : processors);
     if (all > 1.15 * most)
         snprintf(c.failure, sizeof c.failure, "%d threads' peak is %.0f GFLOP/s, the processors give %.0f: its figures are no yardstick here", threads,
                  all, most);
-    else if (fabs(c.filled - 32) > 1.6)
-        snprintf(c.failure, sizeof c.failure, "the peak loop reaches %.1f operations a cycle, not 32 within 5 %%: its figures are no yardstick here",
-                 c.filled);
+    else if (fabs(c.filled - BENCH_FULL) > 0.05 * BENCH_FULL)
+        snprintf(c.failure, sizeof c.failure, "the peak loop reaches %.1f operations a cycle, not %d within 5 %%: its figures are no yardstick here",
+                 c.filled, BENCH_FULL);
     return c;
 }
 
 /* Clock, peaks, bandwidth, micro-kernel. */
 static bool machine(struct bench *b, const struct peak_check *check)
 {
+    double reading[BENCH_MOST_REPEATS];
     bench_show_number(b, "machine", "clock", check->clock, "GHz");
-    for (int width = 4; width <= 16; width *= 2)
-        if (bench_peak(width, 1) > 0) {
-            char name[64];
-            snprintf(name, sizeof name, "multiply-adds, %d wide, %d thread%s", width, b->threads, b->threads == 1 ? "" : "s");
-            bench_show_number(b, "machine", name, bench_peak(width, b->threads), "GFLOP/s");
-        }
+    for (int width = 4; width <= 16 && bench_peak(width, 1) > 0; width *= 2) {
+        char name[64];
+        snprintf(name, sizeof name, "multiply-adds, %d wide, %d thread%s", width, b->threads, b->threads == 1 ? "" : "s");
+        for (int i = 0; i < b->repeats; i++)
+            reading[i] = bench_peak(width, b->threads);
+        bench_show_number(b, "machine", name, bench_median(reading, b->repeats), "GFLOP/s");
+    }
     if (check->filled > 0)
         bench_show_number(b, "machine", "AVX2 peak per cycle (32 is full)", check->filled, "flop");
     if (check->failure[0])
         return app_fail(b->app, "%s", check->failure);
-    bench_show_number(b, "machine", "memory bandwidth", bench_bandwidth(b->threads), "GB/s");
+    if (!bench_bandwidth(b->threads, reading, b->repeats))
+        return app_fail(b->app, "memory bandwidth: no 256 MiB to read");
+    bench_show_number(b, "machine", "memory bandwidth", bench_median(reading, b->repeats), "GB/s");
     struct figure f;
     if (!bench_measure_inside(b, &b->micro, &f) || !app_check(b->app, inside_micro_kernel(b->app->context, &b->micro)))
         return false;

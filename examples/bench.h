@@ -18,8 +18,11 @@ double bench_clock(void);
 double bench_peak(int width, int threads);
 /* Of the width that is best. */
 double bench_best_peak(int threads);
-/* GB/s of reading memory that fits in no cache, of all threads together. */
-double bench_bandwidth(int threads);
+/* Operations a cycle of eight lanes' chains on this thread, of five tries the nearest to what two units give; 0: not on this processor. */
+enum { BENCH_FULL = 32 };
+double bench_filled(void);
+/* GB/s of reading memory that fits in no cache, of all threads together, n times; false: there is no memory. */
+bool bench_bandwidth(int threads, double *reading, int n);
 
 /* ---- bench_model.c: a random CLIP of a known size as a file ---- */
 
@@ -29,6 +32,10 @@ const char *bench_architecture(size_t i);
 int bench_write_model(const char *architecture, const char *folder, bool half);
 
 /* ---- bench_measure.c: figures, and how they are shown ---- */
+
+enum { BENCH_MOST_REPEATS = 101 };
+/* Sorts x. */
+double bench_median(double *x, int n);
 
 struct bench {
     struct app *app;
@@ -66,7 +73,7 @@ bool bench_has_room(struct bench *b, const char *what, double bytes);
 /* app_check for the library's inside, where a lack of memory has no sentence of its own. */
 bool bench_check(struct bench *b, const char *what, ammpl_status status);
 
-enum { BENCH_MOST_REPEATS = 101, BENCH_MOST_CLASSES = 10000, BENCH_MOST_IMAGES = 4096 };
+enum { BENCH_MOST_CLASSES = 10000, BENCH_MOST_IMAGES = 4096 };
 
 /* ---- bench_work.c: what is measured but steps ---- */
 bool bench_kernels(struct bench *b); /* of a device */

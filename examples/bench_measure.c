@@ -14,7 +14,7 @@ static int ascending(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
-static double median(double *x, int n)
+double bench_median(double *x, int n)
 {
     qsort(x, (size_t)n, sizeof *x, ascending);
     return n % 2 ? x[n / 2] : (x[n / 2 - 1] + x[n / 2]) / 2;
@@ -127,7 +127,8 @@ bool bench_measure(struct bench *b, bench_fn fn, void *arg, struct ammpl_stream 
         of_peak[i] = (b->device ? cost.bytes : cost.flop) / seconds[i] * 1e-9 / peak[i];
         of_kernel[i] = cost.flop / seconds[i] * 1e-9 / ((before.kernel + after.kernel) / 2);
     }
-    *out = (struct figure){median(seconds, n), cost, median(of_peak, n), median(of_kernel, n), b->device ? 0 : median(peak, n), median(clock, n)};
+    *out = (struct figure){bench_median(seconds, n), cost, bench_median(of_peak, n), bench_median(of_kernel, n), b->device ? 0 : bench_median(peak, n),
+                           bench_median(clock, n)};
     return true;
 }
 
