@@ -78,7 +78,24 @@ typedef struct series {
     const char *name, *method;
     bool features;
     int classes, words, images;
+    bool least; /* under the smallest memory_limit: nearly all is computed again for backward */
 } series;
+
+static void limit_to_least(ammpl_model *m, ammpl_config *cfg, const ammpl_prompt *p, size_t images, int32_t call)
+{
+    ammpl_session *planner;
+    uint64_t planned;
+    char least[32];
+    must(ammpl_config_set_text(cfg, "memory_limit", "1"));
+    must(ammpl_session_create(m, cfg, &planner));
+    const char *asked = ammpl_session_plan(planner, p, images, call, &planned) < 0 ? strstr(ammpl_last_error(), "at least ") : NULL;
+    if (asked == NULL || sscanf(asked, "at least %31[0-9]", least) != 1) {
+        fprintf(stderr, "memory_limit = 1 was to be refused with the least that is needed: %s\n", ammpl_last_error());
+        exit(1);
+    }
+    ammpl_session_destroy(planner);
+    must(ammpl_config_set_text(cfg, "memory_limit", least));
+}
 
 static void measure(ammpl_context *ctx, ammpl_model *m, const series *s, int x)
 {
@@ -111,11 +128,14 @@ static void measure(ammpl_context *ctx, ammpl_model *m, const series *s, int x)
         batch.features = input;
     else
         batch.pixels = input;
-    must(ammpl_session_create(m, NULL, &planner));
-    must(ammpl_session_plan(planner, p, batch.n, s->features ? AMMPL_PLAN_ACCUMULATE_FEATURES : AMMPL_PLAN_ACCUMULATE, &planned));
+    int32_t call = s->features ? AMMPL_PLAN_ACCUMULATE_FEATURES : AMMPL_PLAN_ACCUMULATE;
+    if (s->least)
+        limit_to_least(m, cfg, p, batch.n, call);
+    must(ammpl_session_create(m, cfg, &planner));
+    must(ammpl_session_plan(planner, p, batch.n, call, &planned));
     ammpl_session_destroy(planner);
     uint64_t before = bytes.peak = bytes.now;
-    must(ammpl_session_create(m, NULL, &session));
+    must(ammpl_session_create(m, cfg, &session));
     for (int step = 0; step < 2 && seconds < LONG; step++) {
         begin = processor_seconds();
         must(ammpl_session_accumulate(session, p, &batch, &loss, NULL));
@@ -165,21 +185,23 @@ static void measure_growth(ammpl_context *ctx, const char *folder, const struct 
 {
     ammpl_model *m = make_model(ctx, folder, z->model);
     for (const int *n = z->classes; *n > 0; n++)
-        measure(ctx, m, &(series){"coop-classes", "coop", true, *n, 1, 32}, *n);
+        measure(ctx, m, &(series){"coop-classes", "coop", true, *n, 1, 32, false}, *n);
     for (const int *n = z->classes; *n > 0; n++)
-        measure(ctx, m, &(series){"cocoop-classes", "cocoop", true, *n, 1, 1}, *n);
+        measure(ctx, m, &(series){"cocoop-classes", "cocoop", true, *n, 1, 1, false}, *n);
     for (const int *n = z->words; *n > 0; n++)
-        measure(ctx, m, &(series){"coop-words", "coop", true, z->named, *n, 32}, *n);
+        measure(ctx, m, &(series){"coop-words", "coop", true, z->named, *n, 32, false}, *n);
     for (const int *n = z->images; *n > 0; n++)
-        measure(ctx, m, &(series){"vpt-224-images", "vpt", false, 10, 1, *n}, *n);
+        measure(ctx, m, &(series){"vpt-224-images", "vpt", false, 10, 1, *n, false}, *n);
     ammpl_model_destroy(m);
     m = make_model(ctx, folder, z->larger);
     for (const int *n = z->images; *n > 0; n++)
-        measure(ctx, m, &(series){"vpt-336-images", "vpt", false, 10, 1, *n}, *n);
+        measure(ctx, m, &(series){"vpt-336-images", "vpt", false, 10, 1, *n, false}, *n);
     ammpl_model_destroy(m);
     m = make_model(ctx, folder, z->model);
     for (const int *n = z->classes; *n > 0; n++) /* the longest last */
-        measure(ctx, m, &(series){"ammpl-classes", "ammpl", false, *n, 1, 1}, *n);
+        measure(ctx, m, &(series){"ammpl-classes", "ammpl", false, *n, 1, 1, false}, *n);
+    for (const int *n = z->classes; *n > 0; n++)
+        measure(ctx, m, &(series){"ammpl-least-classes", "ammpl", false, *n, 1, 1, true}, *n);
     ammpl_model_destroy(m);
 }
 

@@ -1,7 +1,8 @@
 #!/bin/sh
-# How time and memory of a training step grow with classes, name lengths, images and resolution, without a memory_limit.
+# How time and memory of a training step grow with classes, name lengths, images and resolution, without a memory_limit and, of AMMPL, under
+# the least.
 #   growth.sh BUILD [FIGURE.png [quick]]   measures into FIGURE.txt (beside the picture), then draws.  Needs 0.7 GB under $TMPDIR for a
-#                                          while, and twenty quiet minutes, half of them for AMMPL's thousand classes; quick: small sizes
+#                                          while, and forty quiet minutes, most of them for AMMPL's thousand classes; quick: small sizes
 #   growth.sh -      [FIGURE.png]          draws again what FIGURE.txt says.  Needs gnuplot
 # FIGURE is src/growth.png where it is not given.  At the end: each series' growth from one size to the next as a power of the size; 1 is linear.
 set -eu
@@ -18,7 +19,7 @@ if [ "$build" != - ]; then
     trap 'rm -rf "$work"' EXIT
     trap 'exit 1' INT TERM
     {
-        echo "# tests/long/growth.sh, commit $(git rev-parse --short HEAD), $(date -u +%Y-%m-%d), $(nproc) processors, no memory_limit"
+        echo "# tests/long/growth.sh, commit $(git rev-parse --short HEAD), $(date -u +%Y-%m-%d), $(nproc) processors, no memory_limit but for ammpl-least"
         echo "# series, classes (or words of a name, or images), seconds of processor time of a step, MiB planned, MiB taken"
         "$build/tests/growth" "$work" ${3:+"$3"}
     } | tee "$numbers"
@@ -34,7 +35,8 @@ set key left top Left reverse samplen 2
 set ylabel "seconds"
 set xlabel "classes"
 plot of("coop-classes") using 2:3 with linespoints lt 1 title "CoOp, 32 features", of("cocoop-classes") using 2:3 with linespoints lt 2 title "CoCoOp, 1 feature", \
-     of("ammpl-classes") using 2:3 with linespoints lt 3 title "AMMPL per class, 1 image"
+     of("ammpl-classes") using 2:3 with linespoints lt 3 title "AMMPL per class, 1 image", \
+     of("ammpl-least-classes") using 2:3 with linespoints lt 4 title "AMMPL, least memory"
 set xlabel "words of a class name (CoOp, 100 classes)"
 plot of("coop-words") using 2:3 with linespoints lt 1 notitle
 set xlabel "images (VPT, 10 classes)"
@@ -43,7 +45,8 @@ set ylabel "MiB planned (lines), taken (points)"
 set xlabel "classes"
 plot of("coop-classes") using 2:4 with lines lt 1 notitle, of("coop-classes") using 2:5 with points lt 1 title "CoOp", \
      of("cocoop-classes") using 2:4 with lines lt 2 notitle, of("cocoop-classes") using 2:5 with points lt 2 title "CoCoOp", \
-     of("ammpl-classes") using 2:4 with lines lt 3 notitle, of("ammpl-classes") using 2:5 with points lt 3 title "AMMPL"
+     of("ammpl-classes") using 2:4 with lines lt 3 notitle, of("ammpl-classes") using 2:5 with points lt 3 title "AMMPL", \
+     of("ammpl-least-classes") using 2:4 with lines lt 4 notitle, of("ammpl-least-classes") using 2:5 with points lt 4 title "AMMPL, least"
 set xlabel "words of a class name (CoOp, 100 classes)"
 plot of("coop-words") using 2:4 with lines lt 1 notitle, of("coop-words") using 2:5 with points lt 1 notitle
 set xlabel "images (VPT, 10 classes)"
