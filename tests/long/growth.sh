@@ -20,7 +20,7 @@ if [ "$build" != - ]; then
     trap 'exit 1' INT TERM
     {
         echo "# tests/long/growth.sh, commit $(git rev-parse --short HEAD), $(date -u +%Y-%m-%d), $(nproc) processors, no memory_limit but for ammpl-least"
-        echo "# series, classes (or words of a name, or images), seconds of processor time of a step, MiB planned, MiB taken"
+        echo "# series, classes (or words of a name, or images), seconds of processor time of a step (median of three, or one above 100 s), MiB planned, MiB taken"
         "$build/tests/growth" "$work" ${3:+"$3"}
     } | tee "$numbers"
 fi
