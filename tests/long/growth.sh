@@ -2,7 +2,7 @@
 # How time and memory of a training step grow with classes, name lengths, images and resolution, without a memory_limit and, of AMMPL, under
 # the least.
 #   growth.sh BUILD [FIGURE.png [quick]]   measures into FIGURE.txt (beside the picture), then draws.  Needs 0.7 GB under $TMPDIR for a
-#                                          while, and forty quiet minutes, most of them for AMMPL's thousand classes; quick: small sizes
+#                                          while, and fifty quiet minutes, most of them for AMMPL's thousand classes; quick: small sizes
 #   growth.sh -      [FIGURE.png]          draws again what FIGURE.txt says.  Needs gnuplot
 # FIGURE is src/growth.png where it is not given.  At the end: each series' growth from one size to the next as a power of the size; 1 is linear.
 set -eu
@@ -34,9 +34,11 @@ set grid
 set key left top Left reverse samplen 2
 set ylabel "seconds"
 set xlabel "classes"
+set yrange [0.1:1e6] # room for four names
 plot of("coop-classes") using 2:3 with linespoints lt 1 title "CoOp, 32 features", of("cocoop-classes") using 2:3 with linespoints lt 2 title "CoCoOp, 1 feature", \
      of("ammpl-classes") using 2:3 with linespoints lt 3 title "AMMPL per class, 1 image", \
      of("ammpl-least-classes") using 2:3 with linespoints lt 4 title "AMMPL, least memory"
+set yrange [*:*]
 set xlabel "words of a class name (CoOp, 100 classes)"
 plot of("coop-words") using 2:3 with linespoints lt 1 notitle
 set xlabel "images (VPT, 10 classes)"
