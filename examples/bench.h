@@ -31,11 +31,14 @@ const char *bench_architecture(size_t i);
 /* model.safetensors and merges.txt in a folder that exists; half: in F16.  0, or errno. */
 int bench_write_model(const char *architecture, const char *folder, bool half);
 
+/* ---- bench_median.c ---- */
+
+/* Sorts x. */
+double bench_median(double *x, int n);
+
 /* ---- bench_measure.c: figures, and how they are shown ---- */
 
 enum { BENCH_MOST_REPEATS = 101 };
-/* Sorts x. */
-double bench_median(double *x, int n);
 
 struct bench {
     struct app *app;

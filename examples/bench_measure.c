@@ -8,18 +8,6 @@
 
 #include "common/json.h"
 
-static int ascending(const void *a, const void *b)
-{
-    const double *x = a, *y = b;
-    return (*x > *y) - (*x < *y);
-}
-
-double bench_median(double *x, int n)
-{
-    qsort(x, (size_t)n, sizeof *x, ascending);
-    return n % 2 ? x[n / 2] : (x[n / 2 - 1] + x[n / 2]) / 2;
-}
-
 /* ---- on the host ---- */
 
 /* What the machine does at one moment; on a device peak is the copy, kernel the product. */

@@ -10,7 +10,6 @@
  */
 #include <ammpl/ammpl.h>
 
-#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +19,7 @@
 
 #include "../../examples/bench.h"
 
-enum { MOST_CLASSES = 1000, MOST_IMAGES = 32, SIZES = 5, LONG = 100 };
+enum { MOST_CLASSES = 1000, MOST_IMAGES = 32, SIZES = 5, STEPS = 4, LONG = 100 };
 
 static void must(ammpl_status status)
 {
@@ -60,11 +59,6 @@ static double processor_seconds(void)
     struct timespec t;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static double median_of_3(const double x[3])
-{
-    return fmax(fmin(x[0], x[1]), fmin(fmax(x[0], x[1]), x[2]));
 }
 
 /* Class names of `words` words of two letters. */
@@ -114,7 +108,7 @@ static void measure(ammpl_context *ctx, ammpl_model *m, const series *s, int x)
     ammpl_session *planner, *session;
     int64_t R, E;
     uint64_t planned;
-    double loss, begin, seconds[4];
+    double loss, begin, seconds[STEPS];
     must(ammpl_model_get_int(m, AMMPL_QUERY_IMAGE_SIZE, &R));
     must(ammpl_model_get_int(m, AMMPL_QUERY_EMBED_WIDTH, &E));
     make_names(s->words, name, list);
@@ -147,8 +141,9 @@ static void measure(ammpl_context *ctx, ammpl_model *m, const series *s, int x)
         begin = processor_seconds();
         must(ammpl_session_accumulate(session, p, &batch, &loss, NULL));
         seconds[steps++] = processor_seconds() - begin;
-    } while (steps < 4 && seconds[0] < LONG);
-    printf("%s %d %.3f %.1f %.1f\n", s->name, x, steps == 1 ? seconds[0] : median_of_3(seconds + 1), (double)planned / 1048576, (double)(bytes.peak - before) / 1048576);
+    } while (steps < STEPS && seconds[0] < LONG);
+    printf("%s %d %.3f %.1f %.1f\n", s->name, x, steps == 1 ? seconds[0] : bench_median(seconds + 1, steps - 1),
+           (double)planned / 1048576, (double)(bytes.peak - before) / 1048576);
     fflush(stdout);
     ammpl_session_destroy(session);
     ammpl_prompt_destroy(p);
