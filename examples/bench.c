@@ -76,26 +76,25 @@ static bool open_yardsticks(struct bench *b, struct inside_work *copy, struct in
            app_check(b->app, inside_linear(b->app->context, n, n, n, 0, product));
 }
 
-/* The clock and the peak loop beside it: one that does not fill the multiply-add units is no yardstick (x86-64 with AVX2: two of them, 32
- * operations a cycle). */
+/* The clock, and the peak loop beside it. */
 struct peak_check {
     double clock, filled; /* GHz; operations a cycle, 0 without AVX2 */
-    char failure[160];    /* "": none */
 };
 
-static struct peak_check check_peak(int threads)
+/* A loop that does not fill the multiply-add units is no yardstick (x86-64 with AVX2: two of them, 32 operations a cycle). */
+static struct peak_check check_peak(struct bench *b)
 {
     struct peak_check c = {.filled = bench_filled()};
     c.clock = bench_clock();
     int processors = (int)sysconf(_SC_NPROCESSORS_ONLN);
     if (c.filled == 0)
         return c;
-    double all = bench_peak(8, threads), most = BENCH_FULL * c.clock * (threads < processors ? threads : processors);
+    double all = bench_peak(8, b->threads), most = BENCH_FULL * c.clock * (b->threads < processors ? b->threads : processors);
     if (all > 1.15 * most)
-        snprintf(c.failure, sizeof c.failure, "%d threads' peak is %.0f GFLOP/s, the processors give %.0f: its figures are no yardstick here", threads,
+        snprintf(b->doubt, sizeof b->doubt, "%d threads' peak is %.0f GFLOP/s, the processors give %.0f: its figures are no yardstick here", b->threads,
                  all, most);
     else if (fabs(c.filled - BENCH_FULL) > 0.05 * BENCH_FULL)
-        snprintf(c.failure, sizeof c.failure, "the peak loop reaches %.1f operations a cycle, not %d within 5 %%: its figures are no yardstick here",
+        snprintf(b->doubt, sizeof b->doubt, "the peak loop reaches %.1f operations a cycle, not %d within 5 %%: its figures are no yardstick here",
                  c.filled, BENCH_FULL);
     return c;
 }
@@ -114,8 +113,8 @@ static bool machine(struct bench *b, const struct peak_check *check)
     }
     if (check->filled > 0)
         bench_show_number(b, "machine", "AVX2 peak per cycle (32 is full)", check->filled, "flop");
-    if (check->failure[0])
-        return app_fail(b->app, "%s", check->failure);
+    if (b->doubt[0])
+        return app_fail(b->app, "%s", b->doubt);
     if (!bench_bandwidth(b->threads, reading, b->repeats))
         return app_fail(b->app, "memory bandwidth: no 256 MiB to read");
     bench_show_number(b, "machine", "memory bandwidth", bench_median(reading, b->repeats), "GB/s");
@@ -145,9 +144,7 @@ static bool measure(struct bench *b)
 {
     struct peak_check check = {.clock = 0};
     if (!b->device && (wants("machine") || wants("gemm") || wants("towers") || wants("steps"))) /* figures that are shares of the peak */
-        check = check_peak(b->threads);
-    if (check.failure[0] && !wants("machine"))
-        fprintf(stderr, "ammpl-bench: %s\n", check.failure);
+        check = check_peak(b);
     return (!wants("machine") || (b->device ? device(b) : machine(b, &check))) && (!wants("kernels") || !b->device || bench_kernels(b)) &&
            (!wants("loading") || bench_loading(b, b->app->model_path)) &&
            (!wants("pictures") || bench_pictures(b)) && (!wants("gemm") || bench_gemm(b, opt.openblas)) &&

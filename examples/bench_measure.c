@@ -145,6 +145,10 @@ static void member(const char *name, double value)
 
 void bench_show(struct bench *b, const char *group, const char *name, const struct figure *f, double items, const char *unit)
 {
+    if (b->doubt[0] && f->of_peak > 0) {
+        fprintf(stderr, "ammpl-bench: %s\n", b->doubt);
+        b->doubt[0] = '\0';
+    }
     if (b->json) {
         begin_object(group, name);
         member("seconds", f->seconds);
