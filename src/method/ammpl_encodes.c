@@ -18,7 +18,7 @@ ammpl_status ammpli_encodes_plan(ammpli_engine *e, const ammpli_encode_question 
 {
     int64_t B = q->B, C = q->C, P = q->P;
     int64_t pairs = B * C;
-    ammpli_encodes en = {0};
+    ammpli_encodes en = {.plain = q->by_row && q->whole_is_plain}; /* some mask may */
     TRY(ammpli_take_host(e, (size_t)(5 * pairs) * sizeof *en.ii, (void **)&en.ii));
     en.mi = en.ii + pairs;
     en.ki = en.mi + pairs;
@@ -30,7 +30,7 @@ ammpl_status ammpli_encodes_plan(ammpli_engine *e, const ammpli_encode_question 
             int64_t row = b * q->row_image + i * q->row_class;
             const float *mask = q->mask ? q->mask + row * P : NULL;
             bool all = !mask || keeps_everything(mask, P);
-            if (!mask || (q->own && !q->own[b * C + i]) || (all && !q->training)) {
+            if (!mask || (q->own && !q->own[b * C + i]) || (all && q->whole_is_plain)) {
                 en.of[b * C + i] = -1; /* the plain image: numbered below, when n is known */
                 en.plain = true;
                 continue;

@@ -116,7 +116,7 @@ static ammpl_status plain_features(run *r, float *x /*[B,E]*/)
     TRY(ammpli_take_host(e, (size_t)r->B * sizeof *all, (void **)&all));
     for (int64_t b = 0; b < r->B; b++)
         all[b] = (int32_t)b;
-    ammpli_image_stage plain = {.n = r->B, .image = r->image, .pixels = e->without & AMMPLI_WITHOUT_LINEAR, .ii = all};
+    ammpli_image_stage plain = {.n = r->B, .most = r->B, .image = r->image, .pixels = e->without & AMMPLI_WITHOUT_LINEAR, .ii = all};
     TRY(ammpli_image_stage_forward(r->s, &plain));
     RUN(copy, x, plain.x, bytes);
     ammpli_arena_release(e, mark);
@@ -168,6 +168,14 @@ static ammpl_status choose_candidates(run *r)
     return AMMPL_OK;
 }
 
+/* How many masked pictures a batch can have, whatever is drawn and whichever classes are the nearest: those are planned for. */
+static int64_t most_pictures(const run *r, int64_t pads)
+{
+    bool alike = r->row_class == 0 && pads <= 1 && !(r->s->engine.without & AMMPLI_WITHOUT_EQUAL); /* one mask and one pad for all classes */
+    int64_t owners = r->own ? r->o->candidates + (r->batch ? 1 : 0) : r->C; /* the true class may be none of the nearest */
+    return r->B * (alike ? 1 : owners);
+}
+
 /* Features x of the pictures that masks and these pads make, plain images last. */
 static ammpl_status encode_pictures(run *r, const float *pad_row, int64_t pads, ammpli_encodes *en, ammpli_image_stage *stage,
                                     float **x, int64_t *xs)
@@ -175,7 +183,7 @@ static ammpl_status encode_pictures(run *r, const float *pad_row, int64_t pads, 
     ammpli_engine *e = &r->s->engine;
     int64_t E = e->model->embed;
     const ammpli_ammpl_options *o = r->o;
-    bool training = r->batch != NULL;
+    bool training = r->batch != NULL, equal = !(e->without & AMMPLI_WITHOUT_EQUAL);
     ammpli_encode_question q = {.B = r->B,
                                 .C = r->C,
                                 .P = patches(r),
@@ -186,10 +194,9 @@ static ammpl_status encode_pictures(run *r, const float *pad_row, int64_t pads, 
                                 .prob_per_class = o->per_class,
                                 .has_pads = pad_row != NULL,
                                 /* In training each class's P needs its own part of the gradient, and with blend each pad's. */
-                                .merge = (!training || (!o->per_class && !(o->blend && pads > 1))) &&
-                                         !(r->s->engine.without & AMMPLI_WITHOUT_EQUAL),
+                                .merge = equal && (!training || (!o->per_class && !(o->blend && pads > 1))),
                                 .by_row = e->rehearsing,
-                                .training = training,
+                                .whole_is_plain = equal && !training,
                                 .own = r->own};
     TRY(ammpli_encodes_plan(e, &q, en));
     *xs = en->n + (en->plain ? r->B : 0);
@@ -199,6 +206,7 @@ static ammpl_status encode_pictures(run *r, const float *pad_row, int64_t pads, 
     if (en->n == 0)
         return AMMPL_OK;
     *stage = (ammpli_image_stage){.n = en->n,
+                                  .most = most_pictures(r, pads),
                                   .image = r->image,
                                   .mask = r->mask,
                                   .pad = pad_row,
@@ -259,6 +267,14 @@ static ammpl_status shift_forward(run *r)
         r->shift = wide;
     }
     return AMMPL_OK;
+}
+
+/* How many different shifts a batch can have: one for each of its pictures. */
+static int64_t most_shifts(const run *r)
+{
+    int64_t pairs = r->B * r->C, masked = r->o->mask ? most_pictures(r, r->o->simultaneous ? r->first_pads : r->pads) : 0;
+    int64_t plain = !r->o->mask || r->own || !r->batch ? r->B : 0;
+    return r->o->per_class || masked + plain > pairs ? pairs : masked + plain;
 }
 
 /* dshift [rows,l] to f_I's gradients, and added to the features that f_I read: dx [first_xs,E]. */
@@ -365,6 +381,8 @@ static ammpl_status forward(run *r, const float *pixels)
                                       .per_class = o->per_class,
                                       .shift = r->shift,
                                       .shift_of = r->shift_of,
+                                      .shift_rows = r->shift_rows,
+                                      .shifts = most_shifts(r),
                                       .backward = r->batch != NULL};
         TRY(ammpli_text_stage_forward(r->s, &r->text));
         z = r->text.z;

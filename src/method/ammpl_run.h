@@ -71,7 +71,7 @@ typedef struct ammpli_encode_question {
     bool has_pads;
     bool merge;              /* equal pictures are encoded once */
     bool by_row;             /* masks of two rows count as different: what a plan has to do with */
-    bool training;           /* a mask that keeps everything still has a gradient */
+    bool whole_is_plain;     /* a mask that keeps everything leaves the plain image; in training it has a gradient of its own */
     const bool *own;         /* [B*C] gets an encode of its own (candidates), or NULL: all */
 } ammpli_encode_question;
 ammpl_status ammpli_encodes_plan(ammpli_engine *e, const ammpli_encode_question *q, ammpli_encodes *out);

@@ -107,6 +107,8 @@ static ammpl_status forward(run *r, bool backward)
                                   .ctx = ammpli_value(p, "ctx"),
                                   .shift = r->shift,
                                   .shift_of = r->image,
+                                  .shift_rows = r->B,
+                                  .shifts = r->B,
                                   .backward = backward};
     TRY(ammpli_text_stage_forward(r->s, &r->text));
     TRY(ammpli_take_floats(e, r->B * r->C, &r->logits));

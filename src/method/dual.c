@@ -82,6 +82,7 @@ static ammpl_status image_forward(ammpl_session *s, const ammpli_sides *d, const
     TRY(ammpli_patch_embed(e, device, B, token));
     ammpli_arena_release(e, mark);
     *t = (ammpli_image_stage){.n = B,
+                              .most = B,
                               .image = token,
                               .ii = index,
                               .added = d->added,

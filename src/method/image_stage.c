@@ -52,7 +52,7 @@ ammpl_status ammpli_image_stage_forward(ammpl_session *s, ammpli_image_stage *t)
     ammpli_engine *e = &s->engine;
     const ammpl_model *m = e->model;
     int64_t E = m->embed, P = m->grid * m->grid;
-    t->chunks = ammpli_chunks_of(s, &m->image, t->n, P + 1 + (t->visual ? t->visual->V : 0), t->backward);
+    t->chunks = ammpli_chunks_of(s, &m->image, t->n, t->most, P + 1 + (t->visual ? t->visual->V : 0), t->backward);
     TRY(ammpli_take_floats(e, t->n * E, &t->x));
     TRY(ammpli_take_floats(e, t->n, &t->norm));
     for (int64_t from = 0, to; from < t->n; from = to) {

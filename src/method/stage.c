@@ -16,17 +16,17 @@ int64_t ammpli_encodes_that_fit(const ammpl_session *s, const ammpli_tower *towe
     return within(s->budget / (int64_t)ammpli_pass_bytes(tower, len, true), n);
 }
 
-ammpli_chunks ammpli_chunks_of(const ammpl_session *s, const ammpli_tower *tower, int64_t n, int64_t len, bool backward)
+ammpli_chunks ammpli_chunks_of(const ammpl_session *s, const ammpli_tower *tower, int64_t n, int64_t most, int64_t len, bool backward)
 {
     if (!backward)
-        return (ammpli_chunks){n, 0, within(s->budget / (int64_t)ammpli_pass_bytes(tower, len, false), n)};
+        return (ammpli_chunks){n, 0, within(s->budget / (int64_t)ammpli_pass_bytes(tower, len, false), most)};
     int64_t fit = s->budget / (int64_t)ammpli_pass_bytes(tower, len, true);
-    if (fit >= n)
+    if (fit >= most)
         return (ammpli_chunks){n, n, n};
     int64_t chunk = (fit + PART - 1) / PART, least = (s->least_rows + len - 1) / len;
     chunk = chunk > least ? chunk : least;
-    if (n > MANY * fit || 2 * chunk > fit)
-        return (ammpli_chunks){n, 0, within(fit, n)};
+    if (most > MANY * fit || 2 * chunk > fit)
+        return (ammpli_chunks){n, 0, within(fit, most)};
     return (ammpli_chunks){n, fit - chunk, chunk};
 }
 

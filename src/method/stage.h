@@ -8,11 +8,12 @@
 
 #include "method/session.h"
 
-/* stage.c: encodes 0..kept-1 of n go through the tower together, the others `chunk` at a time. */
+/* stage.c: encodes 0..kept-1 of n go through the tower together, the others `chunk` at a time.  Both follow from `most`, which n cannot
+ * exceed: fewer encodes take no more memory than were planned. */
 typedef struct ammpli_chunks {
     int64_t n, kept, chunk; /* kept: 0 where no backward follows */
 } ammpli_chunks;
-ammpli_chunks ammpli_chunks_of(const ammpl_session *s, const ammpli_tower *tower, int64_t n, int64_t len, bool backward);
+ammpli_chunks ammpli_chunks_of(const ammpl_session *s, const ammpli_tower *tower, int64_t n, int64_t most, int64_t len, bool backward);
 /* The chunk that begins with encode `from` ends in front of this one. */
 int64_t ammpli_chunk_end(const ammpli_chunks *c, int64_t from);
 /* How many of n fit the budget with what backward needs of them, at least 1. */
@@ -40,8 +41,9 @@ typedef struct ammpli_text_stage {
     const int32_t *cls;      /* [n] host; NULL: sequence i is class i */
     const float *ctx;        /* [M,l], or [C,M,l] with per_class; backend */
     bool per_class;
-    const float *shift;      /* [.,l] added to every context token of sequence i, from row shift_of[i]; or NULL */
+    const float *shift;      /* [shift_rows,l] added to every context token of sequence i, from row shift_of[i]; or NULL */
     const int32_t *shift_of; /* [n] host */
+    int64_t shift_rows, shifts; /* at most so many of them are different, whatever the pictures show */
     const float *const *deep; /* [layers] host: [M,l] in the context's place before block i (methods.md 5.7), or NULL */
     bool raw;                /* z are the features as they are */
     bool backward;           /* backward will follow */
@@ -61,7 +63,7 @@ ammpl_status ammpli_text_stage_backward(ammpl_session *s, const ammpli_text_stag
 
 /* ---- image_stage.c: encode i is image ii[i] under mask mi[i] with pad ki[i], or as it is, with what prompts add ---- */
 typedef struct ammpli_image_stage {
-    int64_t n;
+    int64_t n, most;         /* encodes; at most so many, whatever the pictures show */
     const float *image;      /* [B,P,W] patch embeddings, backend; or with `pixels` [B,P,3qq] */
     const float *mask;       /* [.,P] backend; NULL: the plain image */
     const float *pad;        /* [K,W] patch embedding of each pad, or its pixels; NULL: zero */

@@ -25,14 +25,14 @@ static bool same_shift(const ammpli_text_stage *t, int64_t a, int64_t b)
     return !t->shift || t->shift_of[a] == t->shift_of[b];
 }
 
-/* Leading rows that sequences a and b have in common, at most `most` and never the row that is read.  Deep prompts are the same
- * for all sequences. */
-static int64_t common_rows(const ammpli_text_stage *t, int64_t a, int64_t b, int64_t most)
+/* Leading rows that sequences a and b have in common, whatever their shifts with by_shift: at most `most`, and never the row that is
+ * read.  Deep prompts are the same for all sequences. */
+static int64_t common_rows(const ammpli_text_stage *t, int64_t a, int64_t b, bool by_shift, int64_t most)
 {
     const ammpli_text_plan *plan = &t->prompt->text;
     int32_t class_a = class_of(t, a), class_b = class_of(t, b);
     const int32_t *x = plan->id + plan->start[class_a], *y = plan->id + plan->start[class_b];
-    bool same_context = (!t->per_class || class_a == class_b) && same_shift(t, a, b);
+    bool same_context = (!t->per_class || class_a == class_b) && (by_shift || same_shift(t, a, b));
     int64_t n = 0;
     most = most < plan->read[class_a] - plan->start[class_a] ? most : plan->read[class_a] - plan->start[class_a];
     most = most < plan->read[class_b] - plan->start[class_b] ? most : plan->read[class_b] - plan->start[class_b];
@@ -41,33 +41,66 @@ static int64_t common_rows(const ammpli_text_stage *t, int64_t a, int64_t b, int
     return n;
 }
 
-/* One group of all, or one of every run of sequences with the same shift. */
-static ammpl_status try_sharing(ammpli_engine *e, const ammpli_text_stage *t, bool by_shift, ammpli_text_sharing *out)
+/* Sequences of the same shift become a group, numbered as they come. */
+static ammpl_status group_by_shift(ammpli_engine *e, const ammpli_text_stage *t, ammpli_text_sharing *out)
 {
-    *out = (ammpli_text_sharing){.rows = t->prompt->text.max_len};
-    TRY(ammpli_take_host(e, (size_t)t->n * sizeof(int32_t), (void **)&out->group));
-    TRY(ammpli_take_host(e, (size_t)t->n * sizeof(int32_t), (void **)&out->first));
+    int32_t *group_of;
+    TRY(ammpli_take_host_zeros(e, t->shift_rows, sizeof *group_of, (void **)&group_of)); /* numbered from 1; 0: none yet */
     for (int64_t i = 0; i < t->n; i++) {
-        if (i == 0 || (by_shift && !same_shift(t, i - 1, i)))
+        int32_t *group = &group_of[t->shift_of[i]];
+        if (*group == 0) {
             out->first[out->count++] = (int32_t)i;
-        out->group[i] = (int32_t)(out->count - 1);
-        out->rows = common_rows(t, out->first[out->count - 1], i, out->rows);
+            *group = (int32_t)out->count;
+        }
+        out->group[i] = *group - 1;
     }
     return AMMPL_OK;
 }
 
-/* The grouping that saves most rows. */
-static ammpl_status find_sharing(ammpli_engine *e, ammpli_text_stage *t)
+/* One group of all, or one of each shift.  As many rows either way as all sequences have in common: which of them have which shift
+ * depends on pictures, and what memory a step takes does not. */
+static ammpl_status try_sharing(ammpli_engine *e, const ammpli_text_stage *t, bool by_shift, ammpli_text_sharing *out)
 {
+    *out = (ammpli_text_sharing){.rows = t->prompt->text.max_len};
+    TRY(ammpli_take_host_zeros(e, t->n, sizeof(int32_t), (void **)&out->group));
+    TRY(ammpli_take_host_zeros(e, t->n, sizeof(int32_t), (void **)&out->first));
+    if (by_shift)
+        TRY(group_by_shift(e, t, out));
+    else
+        out->count = 1;
+    for (int64_t i = 0; i < t->n; i++)
+        out->rows = common_rows(t, 0, i, by_shift, out->rows);
+    return AMMPL_OK;
+}
+
+static int64_t saved_rows(const ammpli_text_stage *t, const ammpli_text_sharing *sharing, int64_t groups)
+{
+    return (t->n - groups) * sharing->rows;
+}
+
+static bool in_one_chunk(const ammpli_text_stage *t)
+{
+    return ammpli_chunk_end(&t->chunks, 0) == t->n;
+}
+
+/* The grouping that saves most rows.  Where there are several chunks, all groups' rows stay beside them: there the most groups that
+ * there can be decide, so that what was planned suffices. */
+static ammpl_status find_sharing(ammpl_session *s, ammpli_text_stage *t)
+{
+    ammpli_engine *e = &s->engine;
+    int64_t longest = e->without & AMMPLI_WITHOUT_CUT ? e->model->context : t->prompt->text.max_len;
     t->sharing = (ammpli_text_sharing){0};
+    t->chunks = ammpli_chunks_of(s, &e->model->text, t->n, t->n, longest, t->backward);
     if (e->without & AMMPLI_WITHOUT_PREFIX)
         return AMMPL_OK;
     for (int by_shift = 0; by_shift <= (t->shift != NULL); by_shift++) {
         ammpli_text_sharing found;
         TRY(try_sharing(e, t, by_shift, &found));
-        int64_t saved = (t->n - found.count) * found.rows, before = t->sharing.rows > 0 ? (t->n - t->sharing.count) * t->sharing.rows : 0;
-        if (saved > before)
+        int64_t groups = by_shift && !in_one_chunk(t) ? t->shifts : found.count;
+        if (saved_rows(t, &found, groups) > saved_rows(t, &t->sharing, t->sharing.count)) {
             t->sharing = found;
+            t->chunks = ammpli_chunks_of(s, &e->model->text, t->n, t->n, longest - found.rows, t->backward);
+        }
     }
     return AMMPL_OK;
 }
@@ -108,7 +141,8 @@ static ammpl_status layout(ammpli_engine *e, const ammpli_text_stage *t, int64_t
 {
     const ammpli_text_plan *plan = &t->prompt->text;
     const ammpli_text_sharing *sharing = &t->sharing;
-    int64_t n = to - from, P = sharing->rows, ahead = shared ? sharing->count : 0, B = ahead + n, T = ahead * P, most = B * plan->M;
+    int64_t n = to - from, P = sharing->rows, ahead = shared ? sharing->count : 0, B = ahead + n, T = ahead * P;
+    int64_t room = n + (!shared ? 0 : t->shift ? t->shifts : 1), most = room * plan->M; /* for as many groups as there can be */
     int64_t max_len = shared ? P : 0, others = 0;
     for (int64_t i = from; i < to; i++) {
         T += length(e, t, i) - P;
@@ -118,14 +152,14 @@ static ammpl_status layout(ammpli_engine *e, const ammpli_text_stage *t, int64_t
         return ammpli_fail(AMMPL_E_MEMORY, "%lld text sequences in one pass are too many; use a smaller batch", (long long)n);
     row_writer w = {.t = t};
     int32_t *start, *read, *group, *other, *device;
-    TRY(ammpli_take_host(e, (size_t)(2 * T + 3 * most + 2 * B + n + 1) * sizeof(int32_t), (void **)&w.base));
+    TRY(ammpli_take_host(e, (size_t)(2 * T + 3 * most + 2 * room + n + 1) * sizeof(int32_t), (void **)&w.base));
     w.gap = w.base + T;
     w.ctx = w.gap + most;
     w.shift = w.ctx + most;
     start = w.shift + most;
-    read = start + B + 1;
+    read = start + room + 1;
     group = read + n;
-    other = group + B;
+    other = group + room;
     int64_t row = ahead * P;
     for (int64_t i = 0; i < n; row += length(e, t, from + i) - P, i++) {
         int32_t c = class_of(t, from + i);
@@ -180,11 +214,6 @@ static ammpl_status assemble(ammpli_engine *e, const ammpli_text_stage *t, const
     return t->shift ? e->ops->rows_add(e->stream, x, rows->gap, t->shift, rows->shift, rows->gaps, l) : AMMPL_OK;
 }
 
-static bool in_one_chunk(const ammpli_text_stage *t)
-{
-    return ammpli_chunk_end(&t->chunks, 0) == t->n;
-}
-
 /* Sequences from..to-1 through the tower to feature [to-from,E]; what stays of it is in the pass. */
 static ammpl_status encode(ammpli_engine *e, const ammpli_text_stage *t, int64_t from, int64_t to, bool keep, ammpli_pass *pass,
                            ammpli_text_rows *rows, float *feature)
@@ -218,9 +247,7 @@ ammpl_status ammpli_text_stage_forward(ammpl_session *s, ammpli_text_stage *t)
 {
     ammpli_engine *e = &s->engine;
     int64_t E = e->model->embed;
-    TRY(find_sharing(e, t));
-    int64_t longest = e->without & AMMPLI_WITHOUT_CUT ? e->model->context : t->prompt->text.max_len;
-    t->chunks = ammpli_chunks_of(s, &e->model->text, t->n, longest - t->sharing.rows, t->backward);
+    TRY(find_sharing(s, t));
     TRY(ammpli_take_floats(e, t->n * E, &t->z));
     TRY(ammpli_take_floats(e, t->n, &t->norm));
     if (!in_one_chunk(t) && t->sharing.rows > 0)

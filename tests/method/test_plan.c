@@ -63,17 +63,23 @@ static const char *name_of(int i)
     return i < KINDS ? kinds[i].name : ammpl_variants[i - KINDS].name;
 }
 
-/* Masks are drawn at even odds, so that no two are equal by chance. */
-static void even_odds(ammpl_prompt *p)
+/* Patches are kept with this probability. */
+static void keep_patches(ammpl_prompt *p, float probability)
 {
     ammpli_tensor *t = ammpli_prompt_find(p, "mask_prob");
     if (!t)
         return;
-    float *half = malloc((size_t)t->count * sizeof *half);
+    float *prob = malloc((size_t)t->count * sizeof *prob);
     for (int64_t i = 0; i < t->count; i++)
-        half[i] = 0.5f;
-    ck_ok(ammpli_prompt_write(p, (size_t)(t - p->tensor), half));
-    free(half);
+        prob[i] = probability;
+    ck_ok(ammpli_prompt_write(p, (size_t)(t - p->tensor), prob));
+    free(prob);
+}
+
+/* So that no two masks are equal by chance. */
+static void even_odds(ammpl_prompt *p)
+{
+    keep_patches(p, 0.5f);
 }
 
 static void open_any(nano *n, int i, const char *const *more)
@@ -609,6 +615,85 @@ START_TEST(share_of_the_machine)
 }
 END_TEST
 
+/* ---- what depends on the pictures: which classes are the nearest, which masks are equal ---- */
+
+/* Of 40 classes, whose names begin alike or not. */
+static const struct {
+    const char *name;
+    float kept; /* probability: near 1 masks of many classes are equal, and keep everything */
+    const char *options[10];
+} many[] = {
+    {"candidates", 0.5f, {"candidates", "2", NULL}},
+    {"candidates of a class scope", 0.5f, {"candidates", "3", "scope", "class", NULL}},
+    {"candidates of one draw", 0.5f, {"candidates", "2", "draws", "image", NULL}},
+    {"candidates, simultaneous", 0.5f, {"candidates", "2", "order", "simultaneous", NULL}},
+    {"candidates but one", 0.97f, {"candidates", "39", NULL}},
+    {"nearly whole", 0.97f, {"scope", "shared", NULL}},
+    {"nearly whole, of a class scope", 0.97f, {"scope", "class", NULL}},
+    {"nearly whole, sampled", 0.97f, {"scope", "class", "evaluation", "sample", NULL}},
+    {"nearly whole, no interaction", 0.97f, {"interaction", "false", NULL}},
+};
+enum { MANY = sizeof many / sizeof many[0], MANY_CLASSES = 40 };
+
+static void open_many(nano *n, int i)
+{
+    char text[MANY_CLASSES][24];
+    const char *names[MANY_CLASSES];
+    for (int c = 0; c < MANY_CLASSES; c++) {
+        snprintf(text[c], sizeof text[c], "%s %d", c % 3 ? "ox" : "a big ox", c);
+        names[c] = text[c];
+    }
+    nano_open_method(n, "nano-odd", AMMPL_METHOD_AMMPL, many[i].options);
+    ammpli_session_release(n->session);
+    ammpli_prompt_release(n->prompt);
+    ck_ok(ammpli_prompt_create(n->model, n->method, names, MANY_CLASSES, n->cfg, &n->prompt));
+    ck_ok(ammpli_session_create(n->model, n->cfg, &n->session));
+    keep_patches(n->prompt, many[i].kept);
+}
+
+/* As planned, with everything kept, nothing kept and between them; and repeated it asks for nothing. */
+START_TEST(whatever_pictures_show)
+{
+    static const size_t counts[] = {1, 4};
+    nano n;
+    counter c;
+    open_many(&n, _i);
+    count(n.ctx, &c);
+    for (int32_t what = AMMPL_PLAN_PREDICT; what <= AMMPL_PLAN_ACCUMULATE; what++)
+        for (int k = 0; k < 2; k++) {
+            size_t images = counts[k];
+            float *pixels = pictures(&n, images);
+            ammpli_session_plan all, small;
+            ck_ok(ammpli_config_set_int(n.cfg, AMMPL_OPT_MEMORY_LIMIT, 0));
+            compare(&n, many[_i].name, what, images, &c);
+            ck_ok(ammpli_session_footprint(n.session, n.prompt, what, (int64_t)images, INT64_MAX, &all));
+            ck_ok(ammpli_session_footprint(n.session, n.prompt, what, (int64_t)images, 1, &small));
+            for (int part = 0; part < 8; part++) {
+                int64_t limit = small.total + (all.total - small.total) * part / 8;
+                ammpl_session *s;
+                ck_ok(ammpli_config_set_int(n.cfg, AMMPL_OPT_MEMORY_LIMIT, limit));
+                long long before = atomic_load(&c.now);
+                ck_ok(ammpli_session_create(n.model, n.cfg, &s));
+                ck_ok(ammpli_session_prepare(s, n.prompt, what, (int64_t)images));
+                atomic_store(&c.peak, atomic_load(&c.now));
+                long long requests = 0;
+                for (int again = 0; again < 3; again++) {
+                    requests = atomic_load(&c.requests);
+                    call(&n, s, what, images, pixels);
+                }
+                long long taken = atomic_load(&c.peak) - before;
+                ck_assert_msg(taken <= limit, "%s, call %d of %zu images: a limit of %lld bytes, %lld taken", many[_i].name, (int)what, images,
+                              (long long)limit, taken);
+                ck_assert_msg(atomic_load(&c.requests) == requests, "%s, call %d of %zu images, a limit of %lld bytes: repeated it asks for memory",
+                              many[_i].name, (int)what, images, (long long)limit);
+                ammpli_session_release(s);
+            }
+            free(pixels);
+        }
+    nano_close(&n);
+}
+END_TEST
+
 /* ---- whole training steps ---- */
 
 /* Gradients and update, from the second time on: the first finds its memory, and a short last batch its plan. */
@@ -676,6 +761,7 @@ int main(void)
     tcase_add_loop_test(c, limit_respected, 0, ALL);
     tcase_add_loop_test(c, limit_lifts, 0, ALL);
     tcase_add_loop_test(c, features_after_a_step, 0, ALL);
+    tcase_add_loop_test(c, whatever_pictures_show, 0, MANY);
     tcase_add_test(c, share_of_the_machine);
     tcase_add_loop_test(c, steps_allocate_nothing, 0, ALL);
     tcase_add_loop_test(c, trainer_allocates_nothing, 0, 4);

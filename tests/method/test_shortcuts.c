@@ -32,7 +32,7 @@ static const struct {
             {"ammpl", "class_default", 4 + 14},
             {"ammpl", "shared_none", 4 * 5},
             {"ammpl", "shared_simultaneous", 4 * 5 + 14},
-            {"ammpl", "shared_candidates", 4 * 5 + (15 - 12) * 5}}; /* of 15 pairs three see what the one before them sees */
+            {"ammpl", "shared_candidates", 4 * 5 + (15 - 10) * 5}}; /* of 15 pairs seven see a picture of their own, the others the three plain ones */
 enum { RUNS = sizeof runs / sizeof runs[0] };
 
 /* ---- a table that counts ---- */
@@ -357,6 +357,56 @@ START_TEST(equal_pictures)
 }
 END_TEST
 
+/* The same at test, where a picture of which nothing is masked is the plain one besides, for every class: that of those that read it is
+ * encoded once.  In the class scope some classes' masks keep everything, or all of them do. */
+static const struct {
+    const char *variant;
+    int64_t whole;     /* classes, the first ones, whose masks keep everything; in the shared scope all or none */
+    int64_t with;      /* pictures encoded of an image's */
+} some_at_test[] = {{"shared_mask_padding", 0, 1}, {"shared_mask", 0, 1},   {"shared_default", 0, 5}, {"shared_default", 5, 1},
+                    {"class_default", 0, 5},       {"class_default", 2, 4}, {"class_default", 5, 1},  {"shared_mask", 5, 1}};
+enum { AT_TEST = sizeof some_at_test / sizeof some_at_test[0] };
+
+/* Keeps patch j of class i, or not. */
+static void write_masks(fixture *f, int64_t whole)
+{
+    ammpli_tensor *t = ammpli_prompt_find(f->prompt, "mask_prob");
+    int64_t P = f->model->grid * f->model->grid, sets = t->count / P;
+    float *prob = malloc((size_t)t->count * sizeof *prob);
+    for (int64_t i = 0; i < sets; i++)
+        for (int64_t j = 0; j < P; j++)
+            prob[i * P + j] = i < whole || j % (i + 2) != 1;
+    ck_ok(ammpli_prompt_write(f->prompt, (size_t)(t - f->prompt->tensor), prob));
+    free(prob);
+}
+
+START_TEST(equal_pictures_at_test)
+{
+    fixture f;
+    ammpl_ops counting = ammpli_cpu_ops;
+    static float logits[2][BATCH * MOST_CLASSES];
+    int64_t reads[2];
+    counting.linear_forward = counting_forward;
+    open_fixture(&f, "ammpl", some_at_test[_i].variant, 0);
+    write_masks(&f, some_at_test[_i].whole);
+    for (int k = 0; k < 2; k++) {
+        f.session->engine.ops = &counting;
+        f.session->engine.without = k ? AMMPLI_WITHOUT_EQUAL : 0;
+        count_from_here(f.model);
+        ck_ok(ammpli_session_predict(f.session, f.prompt, f.images, BATCH, logits[k]));
+        reads[k] = rows_at[PICTURE_READS];
+        f.session->engine.ops = &ammpli_cpu_ops;
+    }
+    f.session->engine.without = 0;
+    ck_assert_msg(reads[0] == BATCH * some_at_test[_i].with && reads[1] == BATCH * (int64_t)f.C, "%s: %d pictures of %d with the shortcut, %d without",
+                  f.variant, (int)reads[0], BATCH, (int)reads[1]);
+    for (size_t i = 0; i < BATCH * f.C; i++)
+        ck_assert_msg(logits[0][i] == logits[1][i], "%s: logit %d: %.9g with the shortcut, %.9g without", f.variant, (int)i, (double)logits[0][i],
+                      (double)logits[1][i]);
+    close_fixture(&f);
+}
+END_TEST
+
 /* Shortcut 7: each masked picture made of pixels and embedded, and each gradient taken back to pixels (seen: 2e-6 and less): what a
  * mask selects keeps its bits.  With it, images and pads are embedded once. */
 static const struct {
@@ -492,7 +542,7 @@ START_TEST(chunks_that_fit)
     const ammpli_tower *tower = &f.model->text;
     f.session->least_rows = 3 * ROWS - 1;
     f.session->budget = some_chunks[_i].fit * (int64_t)ammpli_pass_bytes(tower, ROWS, true);
-    ammpli_chunks c = ammpli_chunks_of(f.session, tower, some_chunks[_i].n, ROWS, true);
+    ammpli_chunks c = ammpli_chunks_of(f.session, tower, some_chunks[_i].n, some_chunks[_i].n, ROWS, true);
     ck_assert_int_eq(c.kept, some_chunks[_i].kept);
     ck_assert_int_eq(c.chunk, some_chunks[_i].chunk);
     ck_assert(c.kept == c.n || c.kept + c.chunk <= some_chunks[_i].fit || c.chunk == 1); /* what is kept and the chunk at work */
@@ -503,7 +553,7 @@ START_TEST(chunks_that_fit)
         covered += to - from;
     }
     ck_assert_int_eq(covered, c.n);
-    c = ammpli_chunks_of(f.session, tower, some_chunks[_i].n, ROWS, false);
+    c = ammpli_chunks_of(f.session, tower, some_chunks[_i].n, some_chunks[_i].n, ROWS, false);
     ck_assert_int_eq(c.kept, 0);
     close_fixture(&f);
 }
@@ -588,6 +638,7 @@ int main(void)
     tcase_add_loop_test(c, linear, 0, LINEAR);
     tcase_add_loop_test(c, remembered, 0, 8);
     tcase_add_loop_test(c, equal_pictures, 0, 3);
+    tcase_add_loop_test(c, equal_pictures_at_test, 0, AT_TEST);
     tcase_add_loop_test(c, chunks_that_fit, 0, CHUNKS);
     tcase_add_loop_test(c, as_much_as_fits, 0, KEPT);
     suite_add_tcase(s, c);
