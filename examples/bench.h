@@ -47,7 +47,8 @@ struct bench {
     bool settle;              /* yardsticks wait until a foreign library's threads sleep */
     struct inside_work micro; /* the yardstick beside the peak: the micro-kernel; on a device a large product */
     struct inside_work copy;  /* on a device */
-    char doubt[160];          /* why shares of the peak say nothing here, until a figure has been shown behind it; "": they do */
+    char doubt[160];          /* why shares of the peak say nothing here; "": they do */
+    bool doubt_said;
 };
 
 /* Medians over the repeats. */

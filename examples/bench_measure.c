@@ -145,9 +145,10 @@ static void member(const char *name, double value)
 
 void bench_show(struct bench *b, const char *group, const char *name, const struct figure *f, double items, const char *unit)
 {
-    if (b->doubt[0] && f->of_peak > 0) {
+    bool doubtful = b->doubt[0] && f->of_peak > 0;
+    if (doubtful && !b->doubt_said) {
         fprintf(stderr, "ammpl-bench: %s\n", b->doubt);
-        b->doubt[0] = '\0';
+        b->doubt_said = true;
     }
     if (b->json) {
         begin_object(group, name);
@@ -164,6 +165,8 @@ void bench_show(struct bench *b, const char *group, const char *name, const stru
             member("peak", f->peak);
         if (f->clock > 0)
             member("clock", f->clock);
+        if (doubtful)
+            fputs(", \"doubtful\": true", stdout);
         if (unit != NULL)
             member(unit, items / f->seconds);
         puts("}");

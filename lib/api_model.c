@@ -204,6 +204,7 @@ ammpl_status ammpl_model_preprocess(const ammpl_model *m, const ammpl_image *img
     NEED(NULL, m);
     NEED(m->ctx, img);
     NEED(m->ctx, chw);
+    PASS(m->ctx, ammpli_model_check_image(m));
     PASS(m->ctx, ammpli_check_cap(__func__, cap, pixel_count(m), 1));
     return ammpli_leave(m->ctx, ammpli_preprocess_test(&m->preprocess, img, chw));
 }
@@ -215,6 +216,7 @@ ammpl_status ammpl_model_augment(const ammpl_model *m, const ammpl_image *img, u
     NEED(NULL, m);
     NEED(m->ctx, img);
     NEED(m->ctx, chw);
+    PASS(m->ctx, ammpli_model_check_image(m));
     PASS(m->ctx, ammpli_check_cap(__func__, cap, pixel_count(m), 1));
     return ammpli_leave(m->ctx, ammpli_preprocess_train(&m->preprocess, img, seed, image_id, step, chw));
 }
@@ -226,6 +228,7 @@ ammpl_status ammpl_model_unprocess(const ammpl_model *m, const float *chw, size_
     NEED(NULL, m);
     NEED(m->ctx, chw);
     NEED(m->ctx, out);
+    PASS(m->ctx, ammpli_model_check_image(m));
     CHECK(m->ctx, count == pixel_count(m), AMMPL_E_SHAPE, "%zu numbers are no picture of [3, %d, %d]: that has %zu", count,
           m->preprocess.size, m->preprocess.size, pixel_count(m));
     return ammpli_leave(m->ctx, ammpli_unprocess(m->ctx, &m->preprocess, chw, out));

@@ -480,7 +480,7 @@ AMMPL_API ammpl_status ammpl_model_nearest_tokens(const ammpl_model *m, const fl
 /* A token's bytes and a NUL: "dog</w>" where it ends a word.  `need` and cap as above; AMMPL_E_RANGE: no such token.  [R] */
 AMMPL_API ammpl_status ammpl_model_token_text(const ammpl_model *m, int32_t id, char *text, size_t cap, size_t *need);
 /* CLIP's test-time transform [CLIP]: resize the shorter side to R (Pillow's bicubic, to the bit), centre crop, to [0,1],
- * minus mean, over std.  chw [3, R, R], cap at least 3*R*R.  [R] */
+ * minus mean, over std.  chw [3, R, R], cap at least 3*R*R.  AMMPL_E_STATE, as of the next two, without the image tower.  [R] */
 AMMPL_API ammpl_status ammpl_model_preprocess(const ammpl_model *m, const ammpl_image *img, float *chw, size_t cap);
 /* The training transform ([CoOp]): a crop of 8 to 100 % of the area and a ratio from 3/4 to 4/3, resized to R x R, flipped every
  * second time.  Drawn by counter: the same seed, image_id and step draw the same, and training with augment = crop_flip draws

@@ -70,6 +70,8 @@ ammpl_status ammpli_model_load_memory(ammpl_context *ctx, const ammpl_device *de
 /* model.c (src/clip) */
 ammpl_model *ammpli_model_hold(const ammpl_model *m);
 void ammpli_model_release(ammpl_model *m);
+/* AMMPL_E_STATE where the image tower was left out. */
+ammpl_status ammpli_model_check_image(const ammpl_model *m);
 /* Fills m->probe (contract.md, "Prompt files") when both towers are there; the loader's last step. */
 ammpl_status ammpli_model_compute_probe(ammpl_model *m);
 /* Ids of "text" with SOT and EOT in a new array; AMMPL_E_RANGE (naming the text) when longer than the context. */

@@ -58,6 +58,13 @@ void ammpli_model_release(ammpl_model *m)
     ammpli_context_release(ctx);
 }
 
+ammpl_status ammpli_model_check_image(const ammpl_model *m)
+{
+    if (!m->has_image)
+        return ammpli_fail(AMMPL_E_STATE, "the model was loaded with towers = text; images need the image tower");
+    return AMMPL_OK;
+}
+
 ammpl_status ammpli_model_tokens(const ammpl_model *m, const char *text, int32_t **ids, size_t *n)
 {
     int32_t *inner;

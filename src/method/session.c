@@ -193,8 +193,7 @@ ammpl_status ammpli_encode_images(ammpl_session *s, const ammpl_prompt *p, const
 
 ammpl_status ammpli_session_encode_images(ammpl_session *s, const ammpl_prompt *p, const float *pixels, size_t n, float *out)
 {
-    if (!s->model->has_image)
-        return ammpli_fail(AMMPL_E_STATE, "the model was loaded with towers = text; images need the image tower");
+    TRY(ammpli_model_check_image(s->model));
     if (p && p->method->encode_images && p->method->conditioning(p) & 2)
         return ammpli_fail(AMMPL_E_STATE, "under this %s prompt an image looks different to every class; use ammpl_session_predict",
                            p->method->name);

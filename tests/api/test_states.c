@@ -72,6 +72,13 @@ START_TEST(towers)
     ck_done(ammpl_session_create(text, NULL, &s));
     ck_done(ammpl_session_encode_texts(s, class_names, 1, out, EMBED));
     ck_is(ammpl_session_encode_images(s, NULL, pixels, 1, out, EMBED), AMMPL_E_STATE, "text");
+    ammpl_image *picture, *back;
+    static const uint8_t rgb[3 * 5 * 4];
+    ck_done(ammpl_image_from_pixels(w->ctx, rgb, 5, 4, 0, &picture));
+    ck_is(ammpl_model_preprocess(text, picture, pixels, PIXELS), AMMPL_E_STATE, "image tower");
+    ck_is(ammpl_model_augment(text, picture, 1, 1, 1, pixels, PIXELS), AMMPL_E_STATE, "image tower");
+    ck_is(ammpl_model_unprocess(text, pixels, 0, &back), AMMPL_E_STATE, "image tower");
+    ammpl_image_destroy(picture);
     ammpl_session_destroy(s);
     ammpl_model_destroy(text);
     ammpl_model_destroy(image);

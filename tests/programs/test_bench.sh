@@ -27,7 +27,7 @@ try bench 8 --only machine
 [ "$status" -eq 0 ] || { [ "$status" -eq 1 ] && grep -q 'no yardstick here' err; }
 report "bench: the machine, with eight threads" $?
 if grep -q '8 wide' out; then
-    awk -F '[:,}]' -v processors="$(getconf _NPROCESSORS_ONLN)" '/"clock"/ { clock = $(NF - 1) } /8 wide, 8 threads/ { peak = $(NF - 1) }
+    awk -F '[:,}]' -v processors="$(getconf _NPROCESSORS_ONLN)" '/"name": "clock"/ { clock = $(NF - 1) } /8 wide, 8 threads/ { peak = $(NF - 1) }
         END { exit !(clock > 0 && peak > 0 && peak < 1.15 * 32 * clock * (processors < 8 ? processors : 8)) }' out
     report "bench: eight threads' peak is one that the processors have" $?
 else
@@ -60,6 +60,9 @@ fails 2 'machine,kernels,gemm,towers,steps,loading,pictures' "bench: a group tha
 fails 2 'machine,kernels' "bench: one of two groups that there is not" ammpl-bench --model "$model" --only machine,nothing
 fails 2 'machine,kernels' "bench: no group" ammpl-bench --model "$model" --only ''
 fails 2 'give --backend' "bench: a device's kernels without one" ammpl-bench --model "$model" --only kernels
+fails 2 'give --only loading' "bench: one tower" ammpl-bench --model "$model" --only towers --towers text
+fails 2 'give --only loading' "bench: one tower's pictures" ammpl-bench --model "$model" --only loading,pictures --towers image
+succeeds "bench: loading one tower" ammpl-bench --model "$model" --only loading --towers text --repeats 1
 fails 2 'at most 10000' "bench: too many classes" ammpl-bench --model "$model" --classes 2147483647
 fails 2 'at most 4096' "bench: too many pictures" ammpl-bench --model "$model" --batch 2147483647
 fails 2 'at most 256' "bench: too many threads" ammpl-bench --model "$model" --threads 2147483647
