@@ -358,13 +358,16 @@ START_TEST(equal_pictures)
 END_TEST
 
 /* The same at test, where a picture of which nothing is masked is the plain one besides, for every class: that of those that read it is
- * encoded once.  In the class scope some classes' masks keep everything, or all of them do. */
+ * encoded once, and with candidates not even that, as the plain one is at hand.  In the class scope some classes' masks keep everything, or
+ * all of them do. */
 static const struct {
     const char *variant;
-    int64_t whole;     /* classes, the first ones, whose masks keep everything; in the shared scope all or none */
-    int64_t with;      /* pictures encoded of an image's */
-} some_at_test[] = {{"shared_mask_padding", 0, 1}, {"shared_mask", 0, 1},   {"shared_default", 0, 5}, {"shared_default", 5, 1},
-                    {"class_default", 0, 5},       {"class_default", 2, 4}, {"class_default", 5, 1},  {"shared_mask", 5, 1}};
+    int64_t whole;         /* classes, the first ones, whose masks keep everything; in the shared scope all or none */
+    int64_t with, without; /* pictures encoded of an image's */
+} some_at_test[] = {{"shared_mask_padding", 0, 1, 5}, {"shared_mask", 0, 1, 5},   {"shared_mask", 5, 1, 5},
+                    {"shared_default", 0, 5, 5},      {"shared_default", 5, 1, 5}, {"class_default", 0, 5, 5},
+                    {"class_default", 2, 4, 5},       {"class_default", 5, 1, 5},
+                    {"shared_candidates", 0, 4, 4},   {"shared_candidates", 5, 2, 4}}; /* two plain: to choose two candidates, and for the others */
 enum { AT_TEST = sizeof some_at_test / sizeof some_at_test[0] };
 
 /* Keeps patch j of class i, or not. */
@@ -398,7 +401,7 @@ START_TEST(equal_pictures_at_test)
         f.session->engine.ops = &ammpli_cpu_ops;
     }
     f.session->engine.without = 0;
-    ck_assert_msg(reads[0] == BATCH * some_at_test[_i].with && reads[1] == BATCH * (int64_t)f.C, "%s: %d pictures of %d with the shortcut, %d without",
+    ck_assert_msg(reads[0] == BATCH * some_at_test[_i].with && reads[1] == BATCH * some_at_test[_i].without, "%s: %d pictures of %d with the shortcut, %d without",
                   f.variant, (int)reads[0], BATCH, (int)reads[1]);
     for (size_t i = 0; i < BATCH * f.C; i++)
         ck_assert_msg(logits[0][i] == logits[1][i], "%s: logit %d: %.9g with the shortcut, %.9g without", f.variant, (int)i, (double)logits[0][i],
