@@ -111,7 +111,34 @@ START_TEST(rounded_weights)
 }
 END_TEST
 
-/* Half the bytes of every matrix, and features that are near those of the weights as they are: 2^-11 for each of a dozen products. */
+/* Normalised features [images or texts, E] of a few pictures or names (malloc). */
+static float *features_of(const ammpl_model *m, bool texts)
+{
+    enum { PICTURES = 5 };
+    int64_t R = m->preprocess.size, pixels = PICTURES * 3 * R * R;
+    float *out = malloc((size_t)(PICTURES * m->embed) * sizeof *out), *x = malloc((size_t)pixels * sizeof *x);
+    ammpl_session *s;
+    for (int64_t i = 0; i < pixels; i++)
+        x[i] = (float)(i * 7919 % 255) / 64 - 2;
+    ck_ok(ammpli_session_create(m, NULL, &s));
+    if (texts)
+        ck_ok(ammpli_session_encode_texts(s, nano_names, NANO_CLASSES, out));
+    else
+        ck_ok(ammpli_session_encode_images(s, NULL, x, PICTURES, out));
+    ammpli_session_release(s);
+    free(x);
+    return out;
+}
+
+static void check_moved(const float *a, const float *b, int64_t n, const char *what)
+{
+    double largest = 0;
+    for (int64_t i = 0; i < n; i++)
+        largest = fmax(largest, fabs((double)a[i] - (double)b[i]));
+    ck_assert_msg(largest > 0 && largest < 12.0 / 2048, "%s moved by %g", what, largest);
+}
+
+/* Half the bytes of every matrix, and features that are near those of the weights as they are: 2^-11 for each of a dozen products (ammpl.h). */
 START_TEST(memory_and_bounds)
 {
     ammpl_context *ctx = test_context();
@@ -125,11 +152,13 @@ START_TEST(memory_and_bounds)
     ammpl_model *full = edited(ctx, NULL, NULL, &numbers);
     double of_half = (double)(middle - start), of_full = (double)(atomic_load(&ctx->memory_now) - middle);
     ck_assert_msg(of_full - of_half >= 0.95 * 2 * (double)numbers, "%.0f bytes as F32, %.0f as F16, %zu numbers", of_full, of_half, numbers);
-    double largest = 0;
-    for (int i = 0; i < 16; i++)
-        if (fabs((double)half->probe[i] - (double)full->probe[i]) > largest)
-            largest = fabs((double)half->probe[i] - (double)full->probe[i]);
-    ck_assert_msg(largest > 0 && largest < 12.0 / 2048, "the probe moved by %g", largest);
+    check_moved(half->probe, full->probe, 16, "the probe");
+    for (int texts = 0; texts < 2; texts++) {
+        float *a = features_of(half, texts), *b = features_of(full, texts);
+        check_moved(a, b, (texts ? NANO_CLASSES : 5) * full->embed, texts ? "texts" : "pictures");
+        free(a);
+        free(b);
+    }
     ammpli_model_release(half);
     ammpli_model_release(full);
     ammpli_config_destroy(cfg);
