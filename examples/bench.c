@@ -148,7 +148,7 @@ static bool measure(struct bench *b)
            (!wants("pictures") || bench_pictures(b)) && (!wants("gemm") || bench_gemm(b, opt.openblas)) &&
            (!wants("towers") || bench_towers(b, opt.batch > 0 ? opt.batch : 8, opt.classes > 0 ? opt.classes : 100)) &&
            (!wants("steps") || bench_steps(b, opt.steps, opt.classes, opt.batch, opt.export));
-    if (ok && wants("machine") && b->doubt[0]) /* said before the first figure in doubt */
+    if (ok && wants("machine") && b->doubt[0]) /* said before the first figure beside it */
         b->app->status = 1;
     return ok;
 }
@@ -237,7 +237,7 @@ static bool check_usage(struct app *app, const struct list *operands)
     if (!app_check(app, ammpl_config_get_string(app->config, AMMPL_OPT_TOWERS, &towers)))
         return false;
     if (strcmp(towers, "both") != 0 && (wants("gemm") || wants("towers") || wants("steps") || wants("pictures")))
-        return app_usage(app, "--towers %s: only loading is measured of one tower; give --only loading", towers);
+        return app_usage(app, "--towers %s: of one tower only loading is measured; give --only loading", towers);
     if (opt.repeats < 1 || opt.repeats > BENCH_MOST_REPEATS)
         return app_usage(app, "--repeats %d: 1 to %d", opt.repeats, BENCH_MOST_REPEATS);
     if (opt.classes > BENCH_MOST_CLASSES)

@@ -145,7 +145,7 @@ static void member(const char *name, double value)
 
 void bench_show(struct bench *b, const char *group, const char *name, const struct figure *f, double items, const char *unit)
 {
-    bool doubtful = b->doubt[0] && f->of_peak > 0;
+    bool doubtful = b->doubt[0] && f->peak > 0;
     if (doubtful && !b->doubt_said) {
         fprintf(stderr, "ammpl-bench: %s\n", b->doubt);
         b->doubt_said = true;

@@ -179,15 +179,13 @@ static bool plain_images(const ammpl_prompt *p)
     return ammpli_config_int(p->config, AMMPL_OPT_MASK) == 0;
 }
 
-enum { IMAGES_AT_ONCE = 8 }; /* bounds what inference holds; results do not depend on it */
-
 static ammpl_status predict(ammpl_session *s, const ammpl_prompt *p, const float *pixels, int64_t n, float *logits)
 {
     ammpli_ammpl_options o;
     TRY(ammpli_ammpl_options_of(p, &o));
     int64_t C = (int64_t)p->classes, R = p->model->grid * p->model->patch;
     int64_t draws = o.mask && o.samples > 0 ? o.samples : 1; /* without masks all draws are the same */
-    int64_t most = ammpli_images_at_once(s, IMAGES_AT_ONCE);
+    int64_t most = ammpli_images_at_once(s, AMMPLI_PAIRS_AT_ONCE);
     double *sum = NULL;
     ammpli_arena_reset(&s->engine);
     if (o.samples > 0)
@@ -237,7 +235,7 @@ static ammpl_status encode_images(ammpl_session *s, const ammpl_prompt *p, const
     ammpli_ammpl_options o;
     TRY(ammpli_ammpl_options_of(p, &o));
     int64_t R = p->model->grid * p->model->patch;
-    int64_t most = ammpli_images_at_once(s, IMAGES_AT_ONCE);
+    int64_t most = ammpli_images_at_once(s, AMMPLI_PAIRS_AT_ONCE);
     for (int64_t from = 0; from < n; from += most) {
         int64_t B = n - from < most ? n - from : most;
         ammpli_arena_reset(&s->engine);

@@ -269,11 +269,12 @@ static ammpl_status shift_forward(run *r)
     return AMMPL_OK;
 }
 
-/* How many different shifts a batch can have: one for each of its pictures. */
+/* How many different shifts a batch can have: one for each of its pictures.  An image without candidates that has a plain picture has one
+ * masked one less. */
 static int64_t most_shifts(const run *r)
 {
     int64_t pairs = r->B * r->C, masked = r->o->mask ? most_pictures(r, r->o->simultaneous ? r->first_pads : r->pads) : 0;
-    int64_t plain = !r->o->mask || r->own || !r->batch ? r->B : 0;
+    int64_t plain = !r->o->mask || r->own ? r->B : 0;
     return r->o->per_class || masked + plain > pairs ? pairs : masked + plain;
 }
 

@@ -162,13 +162,11 @@ static ammpl_status accumulate(ammpl_session *s, ammpl_prompt *p, const ammpl_ba
     return run_step(&r, p, batch, grad, loss, logits);
 }
 
-enum { IMAGES_AT_ONCE = 8 }; /* bounds what inference holds; results do not depend on it */
-
 static ammpl_status predict(ammpl_session *s, const ammpl_prompt *p, const float *pixels, int64_t n, float *logits)
 {
     ammpli_engine *e = &s->engine;
     int64_t R = p->model->grid * p->model->patch, C = (int64_t)p->classes;
-    int64_t most = ammpli_images_at_once(s, IMAGES_AT_ONCE);
+    int64_t most = ammpli_images_at_once(s, AMMPLI_PAIRS_AT_ONCE);
     for (int64_t from = 0; from < n; from += most) {
         run r = {.s = s, .p = p, .B = n - from < most ? n - from : most, .C = C};
         ammpli_arena_reset(e);

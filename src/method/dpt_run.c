@@ -421,8 +421,6 @@ ammpl_status ammpli_dpt_aux_rows(ammpl_session *s, const ammpl_prompt *p, const 
 
 /* ---- inference ---- */
 
-enum { IMAGES_AT_ONCE = 8 }; /* bounds what inference holds; results do not depend on it */
-
 /* v [B,E], and logits unless out is NULL. */
 static ammpl_status infer_some(run *r, const float *pixels, float *out)
 {
@@ -442,7 +440,7 @@ static ammpl_status infer_some(run *r, const float *pixels, float *out)
 static ammpl_status infer(ammpl_session *s, const ammpl_prompt *p, const float *pixels, int64_t n, float *logits, float *features)
 {
     int64_t R = p->model->grid * p->model->patch;
-    int64_t most = ammpli_images_at_once(s, IMAGES_AT_ONCE);
+    int64_t most = ammpli_images_at_once(s, AMMPLI_PAIRS_AT_ONCE);
     for (int64_t from = 0; from < n; from += most) {
         run r = {.s = s, .p = p, .z = ammpli_dpt_sizes_of(p), .B = n - from < most ? n - from : most};
         ammpli_engine *e = &s->engine;

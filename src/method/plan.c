@@ -127,26 +127,35 @@ static ammpl_status rehearse(const ammpl_session *s, const ammpl_prompt *p, int3
     return status;
 }
 
-/* Those that make a difference: where no label is, more go in parts. */
-static int64_t counted(int32_t call, int64_t n)
+/* Where no label is, more than some go in parts.  A last part can take more than a whole one: what it has goes through at once. */
+static ammpl_status rehearse_parts(const ammpl_session *s, const ammpl_prompt *p, int32_t call, int64_t n, int64_t budget, ammpli_session_plan *plan)
 {
-    int64_t most = has_labels(call) ? n : call == AMMPLI_PLAN_TEXTS ? AMMPLI_TEXTS_AT_ONCE : AMMPLI_IMAGES_AT_ONCE;
-    return n < most ? n : most;
+    bool texts = call == AMMPLI_PLAN_TEXTS;
+    ammpl_session at = {.model = s->model, .budget = budget};
+    int64_t most = texts ? AMMPLI_TEXTS_AT_ONCE : AMMPLI_IMAGES_AT_ONCE;
+    const int64_t part[] = {texts ? ammpli_texts_at_once(&at, most) : ammpli_images_at_once(&at, most),
+                            texts ? 1 : ammpli_images_at_once(&at, AMMPLI_PAIRS_AT_ONCE)};
+    TRY(rehearse(s, p, call, n < most ? n : most, 0, budget, plan));
+    for (int k = 0; n > most && k < 2; k++)
+        if (n % part[k] > 0)
+            TRY(rehearse(s, p, call, n % part[k], 0, budget, plan));
+    return AMMPL_OK;
 }
 
 ammpl_status ammpli_session_footprint(const ammpl_session *s, const ammpl_prompt *p, int32_t call, int64_t n, int64_t budget,
                                       ammpli_session_plan *plan)
 {
-    n = counted(call, n);
     *plan = (ammpli_session_plan){.call = call, .n = n, .budget = budget, .spare = s->most_spare};
     if (p) {
         plan->prompt_id = p->id;
         plan->binding = p->binding;
     }
-    /* Both ends: the rehearsal ranks classes in their order, so one of them is among a picture's likeliest, one is not. */
-    TRY(rehearse(s, p, call, n, 0, budget, plan));
-    if (has_labels(call))
+    if (has_labels(call)) { /* both ends: a rehearsal ranks classes in their order, so one of them is among a picture's likeliest, one is not */
+        TRY(rehearse(s, p, call, n, 0, budget, plan));
         TRY(rehearse(s, p, call, n, (int32_t)p->classes - 1, budget, plan));
+    } else {
+        TRY(rehearse_parts(s, p, call, n, budget, plan));
+    }
     plan->total = total(s->model, &plan->needs);
     return AMMPL_OK;
 }
@@ -178,7 +187,9 @@ static ammpl_status fit(const ammpl_session *s, const ammpl_prompt *p, int32_t c
     TRY(ammpli_session_footprint(s, p, call, n, INT64_MAX, plan)); /* everything is kept */
     if (plan->total <= limit)
         return AMMPL_OK;
-    TRY(ammpli_session_footprint(s, p, call, n, low, plan));
+    TRY(ammpli_session_footprint(s, p, call, n, low, &other));
+    if (other.total < plan->total) /* parts of next to nothing can take more than all of it */
+        *plan = other;
     size_t without = plan->total > limit ? s->most_spare : 0;
     if (plan->total - (int64_t)without > limit)
         return does_not_fit(s, p, call, n, plan->total - (int64_t)without);
@@ -204,7 +215,7 @@ ammpl_status ammpli_session_plan_of(ammpl_session *s, const ammpl_prompt *p, int
         TRY(ammpli_session_check_step(p, call == AMMPL_PLAN_ACCUMULATE_FEATURES));
     for (int i = 0; i < AMMPLI_PLANS; i++) {
         const ammpli_session_plan *known = &s->plan[i];
-        if (known->prompt_id == (p ? p->id : 0) && known->binding == (p ? p->binding : 0) && known->call == call && known->n == counted(call, n)) {
+        if (known->prompt_id == (p ? p->id : 0) && known->binding == (p ? p->binding : 0) && known->call == call && known->n == n) {
             *out = *known;
             return AMMPL_OK;
         }

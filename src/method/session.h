@@ -44,7 +44,8 @@ typedef struct ammpli_session_plan {
 enum { AMMPLI_PLAN_IMAGES = AMMPL_PLAN_ACCUMULATE_FEATURES + 1, AMMPLI_PLAN_TEXTS, AMMPLI_PLAN_CLASSES, AMMPLI_PLAN_AUX_ROWS };
 enum { AMMPLI_PLANS = 16 /* remembered: a run has whole batches, a last one, and predictions between them */ };
 enum { AMMPLI_LEAST_ROWS = 64 /* products of fewer rows use the weights badly */ };
-enum { AMMPLI_IMAGES_AT_ONCE = 32, AMMPLI_TEXTS_AT_ONCE = 64 /* bound what inference holds; results do not depend on it */ };
+/* Bound what inference holds, AMMPLI_PAIRS_AT_ONCE where an image has texts or pictures of its own; results do not depend on it. */
+enum { AMMPLI_IMAGES_AT_ONCE = 32, AMMPLI_PAIRS_AT_ONCE = 8, AMMPLI_TEXTS_AT_ONCE = 64 };
 
 struct ammpl_session {
     ammpli_ref ref;

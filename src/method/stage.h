@@ -43,7 +43,8 @@ typedef struct ammpli_text_stage {
     bool per_class;
     const float *shift;      /* [shift_rows,l] added to every context token of sequence i, from row shift_of[i]; or NULL */
     const int32_t *shift_of; /* [n] host */
-    int64_t shift_rows, shifts; /* at most so many of them are different, whatever the pictures show */
+    int64_t shift_rows;      /* of which the sequences read */
+    int64_t shifts;          /* so many different ones at most, whatever the pictures show */
     const float *const *deep; /* [layers] host: [M,l] in the context's place before block i (methods.md 5.7), or NULL */
     bool raw;                /* z are the features as they are */
     bool backward;           /* backward will follow */

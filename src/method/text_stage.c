@@ -20,19 +20,15 @@ static int64_t length(const ammpli_engine *e, const ammpli_text_stage *t, int64_
 
 /* ---- shortcut 2: what sequences begin with alike ---- */
 
-static bool same_shift(const ammpli_text_stage *t, int64_t a, int64_t b)
-{
-    return !t->shift || t->shift_of[a] == t->shift_of[b];
-}
-
 /* Leading rows that sequences a and b have in common, whatever their shifts with by_shift: at most `most`, and never the row that is
- * read.  Deep prompts are the same for all sequences. */
+ * read.  Deep prompts are the same for all sequences.  Without by_shift equal shifts count only where all must be equal: what a call takes,
+ * and in which order gradients are added up, is not left to the pictures. */
 static int64_t common_rows(const ammpli_text_stage *t, int64_t a, int64_t b, bool by_shift, int64_t most)
 {
     const ammpli_text_plan *plan = &t->prompt->text;
     int32_t class_a = class_of(t, a), class_b = class_of(t, b);
     const int32_t *x = plan->id + plan->start[class_a], *y = plan->id + plan->start[class_b];
-    bool same_context = (!t->per_class || class_a == class_b) && (by_shift || same_shift(t, a, b));
+    bool same_context = (!t->per_class || class_a == class_b) && (by_shift || !t->shift || t->shifts == 1);
     int64_t n = 0;
     most = most < plan->read[class_a] - plan->start[class_a] ? most : plan->read[class_a] - plan->start[class_a];
     most = most < plan->read[class_b] - plan->start[class_b] ? most : plan->read[class_b] - plan->start[class_b];
@@ -57,8 +53,7 @@ static ammpl_status group_by_shift(ammpli_engine *e, const ammpli_text_stage *t,
     return AMMPL_OK;
 }
 
-/* One group of all, or one of each shift.  As many rows either way as all sequences have in common: which of them have which shift
- * depends on pictures, and what memory a step takes does not. */
+/* One group of all, or one of each shift, with as many rows as all sequences have in common. */
 static ammpl_status try_sharing(ammpli_engine *e, const ammpli_text_stage *t, bool by_shift, ammpli_text_sharing *out)
 {
     *out = (ammpli_text_sharing){.rows = t->prompt->text.max_len};
@@ -83,8 +78,9 @@ static bool in_one_chunk(const ammpli_text_stage *t)
     return ammpli_chunk_end(&t->chunks, 0) == t->n;
 }
 
-/* The grouping that saves most rows.  Where there are several chunks, all groups' rows stay beside them: there the most groups that
- * there can be decide, so that what was planned suffices. */
+/* The grouping that saves most rows: with the most groups that there can be, so that what was planned suffices, and gradients keep their
+ * bits however many chunks there are.  Forward keeps them in any grouping, and in one chunk fewer groups take less memory: there those decide
+ * that there are. */
 static ammpl_status find_sharing(ammpl_session *s, ammpli_text_stage *t)
 {
     ammpli_engine *e = &s->engine;
@@ -96,7 +92,7 @@ static ammpl_status find_sharing(ammpl_session *s, ammpli_text_stage *t)
     for (int by_shift = 0; by_shift <= (t->shift != NULL); by_shift++) {
         ammpli_text_sharing found;
         TRY(try_sharing(e, t, by_shift, &found));
-        int64_t groups = by_shift && !in_one_chunk(t) ? t->shifts : found.count;
+        int64_t groups = by_shift && (t->backward || !in_one_chunk(t)) ? t->shifts : found.count;
         if (saved_rows(t, &found, groups) > saved_rows(t, &t->sharing, t->sharing.count)) {
             t->sharing = found;
             t->chunks = ammpli_chunks_of(s, &e->model->text, t->n, t->n, longest - found.rows, t->backward);

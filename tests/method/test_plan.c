@@ -188,44 +188,65 @@ END_TEST
 
 /* ---- what depends on the pictures: which classes are the nearest, which masks are equal ---- */
 
-/* Of 40 classes, whose names begin alike or not. */
+/* Names of classes begin alike or not. */
 static const struct {
     const char *name;
     float kept; /* probability: near 1 masks of many classes are equal, and keep everything */
+    int classes;
     const char *options[10];
 } many[] = {
-    {"candidates", 0.5f, {"candidates", "2", NULL}},
-    {"candidates of a class scope", 0.5f, {"candidates", "3", "scope", "class", NULL}},
-    {"candidates of one draw", 0.5f, {"candidates", "2", "draws", "image", NULL}},
-    {"candidates, simultaneous", 0.5f, {"candidates", "2", "order", "simultaneous", NULL}},
-    {"candidates but one", 0.97f, {"candidates", "39", NULL}},
-    {"nearly whole", 0.97f, {"scope", "shared", NULL}},
-    {"nearly whole, of a class scope", 0.97f, {"scope", "class", NULL}},
-    {"nearly whole, sampled", 0.97f, {"scope", "class", "evaluation", "sample", NULL}},
-    {"nearly whole, no interaction", 0.97f, {"interaction", "false", NULL}},
+    {"candidates", 0.5f, 40, {"candidates", "2", NULL}},
+    {"candidates of a class scope", 0.5f, 40, {"candidates", "3", "scope", "class", NULL}},
+    {"candidates of one draw", 0.5f, 40, {"candidates", "2", "draws", "image", NULL}},
+    {"candidates, simultaneous", 0.5f, 40, {"candidates", "2", "order", "simultaneous", NULL}},
+    {"candidates but one", 0.5f, 3, {"candidates", "2", NULL}}, /* of labels some are among them and some not */
+    {"candidates but one of many", 0.97f, 40, {"candidates", "39", NULL}},
+    {"whole", 1, 40, {"scope", "shared", NULL}},
+    {"whole, of a class scope", 1, 10, {"scope", "class", "evaluation", "threshold", NULL}},
+    {"one draw, text first", 0.5f, 7, {"draws", "image", "n_ctx", "1", NULL}},
+    {"nearly whole", 0.97f, 40, {"scope", "shared", NULL}},
+    {"nearly whole, of a class scope", 0.97f, 40, {"scope", "class", NULL}},
+    {"nearly whole, sampled", 0.97f, 40, {"scope", "class", "evaluation", "sample", NULL}},
+    {"nearly whole, no interaction", 0.97f, 40, {"interaction", "false", NULL}},
 };
-enum { MANY = sizeof many / sizeof many[0], MANY_CLASSES = 40 };
+enum { MANY = sizeof many / sizeof many[0], MANY_CLASSES = 40, MANY_NUMBERS = 1 << 16 };
 
 static void open_many(nano *n, int i)
 {
     char text[MANY_CLASSES][24];
     const char *names[MANY_CLASSES];
-    for (int c = 0; c < MANY_CLASSES; c++) {
+    int classes = many[i].classes;
+    ck_assert_int_le(classes, MANY_CLASSES);
+    for (int c = 0; c < classes; c++) {
         snprintf(text[c], sizeof text[c], "%s %d", c % 3 ? "ox" : "a big ox", c);
         names[c] = text[c];
     }
     nano_open_method(n, "nano-odd", AMMPL_METHOD_AMMPL, many[i].options);
     ammpli_session_release(n->session);
     ammpli_prompt_release(n->prompt);
-    ck_ok(ammpli_prompt_create(n->model, n->method, names, MANY_CLASSES, n->cfg, &n->prompt));
+    ck_ok(ammpli_prompt_create(n->model, n->method, names, (size_t)classes, n->cfg, &n->prompt));
     ck_ok(ammpli_session_create(n->model, n->cfg, &n->session));
     keep_patches(n->prompt, many[i].kept);
 }
 
-/* As planned, with everything kept, nothing kept and between them; and repeated it asks for nothing. */
+/* Gradients that a step adds, all tensors' one after another. */
+static int64_t gradients_of(const nano *n, ammpl_session *s, int32_t what, size_t images, const float *pixels, float *out)
+{
+    int64_t count = 0;
+    ck_ok(ammpli_prompt_zero_gradients(n->prompt));
+    call(n, s, what, images, pixels);
+    for (size_t i = 0; i < n->prompt->tensors; count += n->prompt->tensor[i++].count) {
+        ck_assert_int_le(count + n->prompt->tensor[i].count, MANY_NUMBERS);
+        ck_ok(ammpli_prompt_gradient_read(n->prompt, i, out + count));
+    }
+    return count;
+}
+
+/* As planned, with everything kept, nothing kept and between them, and with the same bits; and repeated it asks for nothing. */
 START_TEST(whatever_pictures_show)
 {
     static const size_t counts[] = {1, 4};
+    static float want[MANY_NUMBERS], got[MANY_NUMBERS];
     nano n;
     counter c;
     open_many(&n, _i);
@@ -237,6 +258,7 @@ START_TEST(whatever_pictures_show)
             ammpli_session_plan all, small;
             ck_ok(ammpli_config_set_int(n.cfg, AMMPL_OPT_MEMORY_LIMIT, 0));
             compare(&n, many[_i].name, what, images, &c);
+            int64_t numbers = gradients_of(&n, n.session, what, images, pixels, want);
             ck_ok(ammpli_session_footprint(n.session, n.prompt, what, (int64_t)images, INT64_MAX, &all));
             ck_ok(ammpli_session_footprint(n.session, n.prompt, what, (int64_t)images, 1, &small));
             for (int part = 0; part < 8; part++) {
@@ -250,8 +272,10 @@ START_TEST(whatever_pictures_show)
                 long long requests = 0;
                 for (int again = 0; again < 3; again++) {
                     requests = atomic_load(&c.requests);
-                    call(&n, s, what, images, pixels);
+                    (void)gradients_of(&n, s, what, images, pixels, got);
                 }
+                ck_assert_msg(memcmp(got, want, (size_t)numbers * sizeof *got) == 0, "%s, call %d of %zu images: other gradients under a limit of %lld",
+                              many[_i].name, (int)what, images, (long long)limit);
                 long long taken = atomic_load(&c.peak) - before;
                 ck_assert_msg(taken <= limit, "%s, call %d of %zu images: a limit of %lld bytes, %lld taken", many[_i].name, (int)what, images,
                               (long long)limit, taken);
