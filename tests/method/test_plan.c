@@ -289,6 +289,37 @@ START_TEST(whatever_pictures_show)
 }
 END_TEST
 
+/* Prediction of more pictures than go at once: the last part, a smaller one, goes through in one chunk and can take more than the others. */
+START_TEST(last_part_planned)
+{
+    enum { IMAGES = 39, LIMITS = 40 };
+    static const char *const names[] = {"ox 0", "ox 1"};
+    nano n = {.ctx = test_context()};
+    float logits[IMAGES * 2];
+    ammpli_session_plan all, small;
+    n.model = sized_model(n.ctx, &(model_sizes){.text_width = 64, .text_layers = 1, .length = 77, .image_width = 16, .image_layers = 1, .patch = 8,
+                                                .grid = 2, .joint = 32});
+    ck_ok(ammpli_config_create(n.ctx, &n.cfg));
+    ck_ok(ammpli_dataset_create(n.ctx, nano_names, NANO_CLASSES, &n.data));
+    nano_add_pictures(n.data, NANO_IMAGES);
+    ck_ok(ammpli_prompt_create(n.model, AMMPL_METHOD_COCOOP, names, 2, n.cfg, &n.prompt));
+    ck_ok(ammpli_session_create(n.model, n.cfg, &n.session));
+    float *pixels = pictures(&n, IMAGES);
+    ck_ok(ammpli_session_footprint(n.session, n.prompt, AMMPL_PLAN_PREDICT, IMAGES, INT64_MAX, &all));
+    ck_ok(ammpli_session_footprint(n.session, n.prompt, AMMPL_PLAN_PREDICT, IMAGES, 1, &small));
+    ck_assert_int_lt(small.total, all.total);
+    for (int k = 0; k <= LIMITS; k++) {
+        ammpl_session *s;
+        ck_ok(ammpli_config_set_int(n.cfg, AMMPL_OPT_MEMORY_LIMIT, small.total + (all.total - small.total) * k / LIMITS));
+        ck_ok(ammpli_session_create(n.model, n.cfg, &s));
+        ck_ok(ammpli_session_predict(s, n.prompt, pixels, IMAGES, logits));
+        ammpli_session_release(s);
+    }
+    free(pixels);
+    nano_close(&n);
+}
+END_TEST
+
 /* ---- whole training steps ---- */
 
 /* Gradients and update, from the second time on: the first finds its memory, and a short last batch its plan. */
@@ -357,6 +388,7 @@ int main(void)
     tcase_add_loop_test(c, limit_lifts, 0, ALL);
     tcase_add_loop_test(c, features_after_a_step, 0, ALL);
     tcase_add_loop_test(c, whatever_pictures_show, 0, MANY);
+    tcase_add_test(c, last_part_planned);
     tcase_add_test(c, share_of_the_machine);
     tcase_add_loop_test(c, steps_allocate_nothing, 0, ALL);
     tcase_add_loop_test(c, trainer_allocates_nothing, 0, 4);
