@@ -18,14 +18,14 @@ static const struct {
     {"candidates of one draw", 0.5f, 40, {"candidates", "2", "draws", "image", NULL}},
     {"candidates, simultaneous", 0.5f, 40, {"candidates", "2", "order", "simultaneous", NULL}},
     {"candidates but one", 0.5f, 3, {"candidates", "2", NULL}}, /* of labels some are among them and some not */
-    {"candidates but one of many", 0.97f, 40, {"candidates", "39", NULL}},
-    {"whole", 1, 40, {"scope", "shared", NULL}},
+    {"candidates but one of many", 0.97f, 16, {"candidates", "15", NULL}},
+    {"whole", 1, 16, {"scope", "shared", NULL}},
     {"whole, of a class scope", 1, 10, {"scope", "class", "evaluation", "threshold", NULL}},
     {"one draw, text first", 0.5f, 7, {"draws", "image", "n_ctx", "1", NULL}},
-    {"nearly whole", 0.97f, 40, {"scope", "shared", NULL}},
-    {"nearly whole, of a class scope", 0.97f, 40, {"scope", "class", NULL}},
-    {"nearly whole, sampled", 0.97f, 40, {"scope", "class", "evaluation", "sample", NULL}},
-    {"nearly whole, no interaction", 0.97f, 40, {"interaction", "false", NULL}},
+    {"nearly whole", 0.97f, 16, {"scope", "shared", NULL}},
+    {"nearly whole, of a class scope", 0.97f, 16, {"scope", "class", NULL}},
+    {"nearly whole, sampled", 0.97f, 16, {"scope", "class", "evaluation", "sample", NULL}},
+    {"nearly whole, no interaction", 0.97f, 16, {"interaction", "false", NULL}},
 };
 enum { MANY = sizeof many / sizeof many[0], MANY_CLASSES = 40, MANY_NUMBERS = 1 << 16 };
 
