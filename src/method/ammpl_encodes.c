@@ -18,7 +18,7 @@ ammpl_status ammpli_encodes_plan(ammpli_engine *e, const ammpli_encode_question 
 {
     int64_t B = q->B, C = q->C, P = q->P;
     int64_t pairs = B * C;
-    ammpli_encodes en = {.plain = q->by_row && (q->whole_is_plain || q->own)}; /* of some image, whatever becomes of the others */
+    ammpli_encodes en = {.plain = q->by_row && (q->whole_is_plain || q->own)}; /* a plan has room for all masked ones and the plain ones */
     TRY(ammpli_take_host(e, (size_t)(5 * pairs) * sizeof *en.ii, (void **)&en.ii));
     en.mi = en.ii + pairs;
     en.ki = en.mi + pairs;

@@ -99,9 +99,10 @@ float *pictures(const nano *n, size_t count)
     return all;
 }
 
-void call(const nano *n, ammpl_session *s, int32_t what, size_t count, const float *pixels)
+/* logits [count,C] */
+static void call_for(const nano *n, ammpl_session *s, int32_t what, size_t count, const float *pixels, float *logits)
 {
-    float *logits = malloc(count * n->prompt->classes * sizeof *logits), *features = malloc(count * (size_t)n->model->embed * sizeof *features);
+    float *features = malloc(count * (size_t)n->model->embed * sizeof *features);
     int32_t *label = malloc(count * sizeof *label);
     double loss;
     for (size_t i = 0; i < count; i++)
@@ -116,10 +117,29 @@ void call(const nano *n, ammpl_session *s, int32_t what, size_t count, const flo
     if (what == AMMPL_PLAN_PREDICT)
         ck_ok(ammpli_session_predict(s, n->prompt, pixels, count, logits));
     else
-        ck_ok(ammpli_session_accumulate(s, n->prompt, &batch, &loss, NULL));
+        ck_ok(ammpli_session_accumulate(s, n->prompt, &batch, &loss, logits));
     free(label);
     free(features);
+}
+
+void call(const nano *n, ammpl_session *s, int32_t what, size_t count, const float *pixels)
+{
+    float *logits = malloc(count * n->prompt->classes * sizeof *logits);
+    call_for(n, s, what, count, pixels, logits);
     free(logits);
+}
+
+int64_t results_of(const nano *n, ammpl_session *s, int32_t what, size_t count, const float *pixels, float *out)
+{
+    int64_t numbers = (int64_t)(count * n->prompt->classes);
+    ck_assert_int_le(numbers, RESULTS);
+    ck_ok(ammpli_prompt_zero_gradients(n->prompt));
+    call_for(n, s, what, count, pixels, out);
+    for (size_t i = 0; what != AMMPL_PLAN_PREDICT && i < n->prompt->tensors; numbers += n->prompt->tensor[i++].count) {
+        ck_assert_int_le(numbers + n->prompt->tensor[i].count, RESULTS);
+        ck_ok(ammpli_prompt_gradient_read(n->prompt, i, out + numbers));
+    }
+    return numbers;
 }
 
 bool learns_from(const nano *n, int32_t what)
@@ -148,6 +168,27 @@ void compare(const nano *n, const char *name, int32_t what, size_t count_of_imag
     long long requests = atomic_load(&c->requests);
     call(n, s, what, count_of_images, pixels);
     ck_assert_msg(atomic_load(&c->requests) == requests, "%s, call %d: repeated, it allocates", name, (int)what);
+    ammpli_session_release(s);
+    free(pixels);
+}
+
+void check_limited(const nano *n, const char *name, int32_t what, size_t count_of_images, int64_t limit, counter *c, float *out)
+{
+    ammpl_session *s;
+    float *pixels = pictures(n, count_of_images);
+    ck_ok(ammpli_config_set_int(n->cfg, AMMPL_OPT_MEMORY_LIMIT, limit));
+    long long before = atomic_load(&c->now);
+    ck_ok(ammpli_session_create(n->model, n->cfg, &s));
+    ck_ok(ammpli_session_prepare(s, n->prompt, what, (int64_t)count_of_images)); /* the plan's own search is no part of the call */
+    atomic_store(&c->peak, atomic_load(&c->now));
+    (void)results_of(n, s, what, count_of_images, pixels, out);
+    long long requests = atomic_load(&c->requests);
+    (void)results_of(n, s, what, count_of_images, pixels, out);
+    long long taken = atomic_load(&c->peak) - before;
+    ck_assert_msg(taken <= limit, "%s, call %d of %zu images: a limit of %lld bytes, %lld taken", name, (int)what, count_of_images,
+                  (long long)limit, taken);
+    ck_assert_msg(atomic_load(&c->requests) == requests, "%s, call %d of %zu images, a limit of %lld bytes: repeated, it allocates", name, (int)what,
+                  count_of_images, (long long)limit);
     ammpli_session_release(s);
     free(pixels);
 }

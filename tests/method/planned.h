@@ -27,7 +27,12 @@ float *pictures(const nano *n, size_t count);
 /* what: AMMPL_PLAN_PREDICT, _ACCUMULATE or _ACCUMULATE_FEATURES. */
 bool learns_from(const nano *n, int32_t what);
 void call(const nano *n, ammpl_session *s, int32_t what, size_t count, const float *pixels);
+/* The same, and what came of it in out [at most RESULTS]: logits, then the gradients that a step adds; how many numbers. */
+enum { RESULTS = 1 << 16 };
+int64_t results_of(const nano *n, ammpl_session *s, int32_t what, size_t count, const float *pixels, float *out);
 /* A new session's call: planned and counted bytes; with a repetition, which asks for nothing. */
 void compare(const nano *n, const char *name, int32_t what, size_t count_of_images, counter *c);
+/* A new session's call under a limit takes no more than that, and repeated it asks for nothing; its results in out. */
+void check_limited(const nano *n, const char *name, int32_t what, size_t count_of_images, int64_t limit, counter *c, float *out);
 
 #endif

@@ -27,7 +27,7 @@ static const struct {
     {"nearly whole, sampled", 0.97f, 16, {"scope", "class", "evaluation", "sample", NULL}},
     {"nearly whole, no interaction", 0.97f, 16, {"interaction", "false", NULL}},
 };
-enum { MANY = sizeof many / sizeof many[0], MANY_CLASSES = 40, MANY_NUMBERS = 1 << 16 };
+enum { MANY = sizeof many / sizeof many[0], MANY_CLASSES = 40 };
 
 static void open_many(nano *n, int i)
 {
@@ -47,24 +47,11 @@ static void open_many(nano *n, int i)
     keep_patches(n->prompt, many[i].kept);
 }
 
-/* Gradients that a step adds, all tensors' one after another. */
-static int64_t gradients_of(const nano *n, ammpl_session *s, int32_t what, size_t images, const float *pixels, float *out)
-{
-    int64_t count = 0;
-    ck_ok(ammpli_prompt_zero_gradients(n->prompt));
-    call(n, s, what, images, pixels);
-    for (size_t i = 0; i < n->prompt->tensors; count += n->prompt->tensor[i++].count) {
-        ck_assert_int_le(count + n->prompt->tensor[i].count, MANY_NUMBERS);
-        ck_ok(ammpli_prompt_gradient_read(n->prompt, i, out + count));
-    }
-    return count;
-}
-
-/* As planned, with everything kept, nothing kept and between them, and with the same bits; and repeated it asks for nothing. */
+/* As planned, with everything kept, nothing kept and between them, and with the same bits. */
 START_TEST(whatever_pictures_show)
 {
     static const size_t counts[] = {1, 4};
-    static float want[MANY_NUMBERS], got[MANY_NUMBERS];
+    static float want[RESULTS], got[RESULTS];
     nano n;
     counter c;
     open_many(&n, _i);
@@ -76,30 +63,14 @@ START_TEST(whatever_pictures_show)
             ammpli_session_plan all, small;
             ck_ok(ammpli_config_set_int(n.cfg, AMMPL_OPT_MEMORY_LIMIT, 0));
             compare(&n, many[_i].name, what, images, &c);
-            int64_t numbers = gradients_of(&n, n.session, what, images, pixels, want);
+            int64_t numbers = results_of(&n, n.session, what, images, pixels, want);
             ck_ok(ammpli_session_footprint(n.session, n.prompt, what, (int64_t)images, INT64_MAX, &all));
             ck_ok(ammpli_session_footprint(n.session, n.prompt, what, (int64_t)images, 1, &small));
             for (int part = 0; part < 8; part++) {
                 int64_t limit = small.total + (all.total - small.total) * part / 8;
-                ammpl_session *s;
-                ck_ok(ammpli_config_set_int(n.cfg, AMMPL_OPT_MEMORY_LIMIT, limit));
-                long long before = atomic_load(&c.now);
-                ck_ok(ammpli_session_create(n.model, n.cfg, &s));
-                ck_ok(ammpli_session_prepare(s, n.prompt, what, (int64_t)images));
-                atomic_store(&c.peak, atomic_load(&c.now));
-                long long requests = 0;
-                for (int again = 0; again < 2; again++) {
-                    requests = atomic_load(&c.requests);
-                    (void)gradients_of(&n, s, what, images, pixels, got);
-                }
-                ck_assert_msg(memcmp(got, want, (size_t)numbers * sizeof *got) == 0, "%s, call %d of %zu images: other gradients under a limit of %lld",
+                check_limited(&n, many[_i].name, what, images, limit, &c, got);
+                ck_assert_msg(memcmp(got, want, (size_t)numbers * sizeof *got) == 0, "%s, call %d of %zu images: other results under a limit of %lld",
                               many[_i].name, (int)what, images, (long long)limit);
-                long long taken = atomic_load(&c.peak) - before;
-                ck_assert_msg(taken <= limit, "%s, call %d of %zu images: a limit of %lld bytes, %lld taken", many[_i].name, (int)what, images,
-                              (long long)limit, taken);
-                ck_assert_msg(atomic_load(&c.requests) == requests, "%s, call %d of %zu images, a limit of %lld bytes: repeated it asks for memory",
-                              many[_i].name, (int)what, images, (long long)limit);
-                ammpli_session_release(s);
             }
             free(pixels);
         }

@@ -111,12 +111,13 @@ START_TEST(rounded_weights)
 }
 END_TEST
 
-/* Normalised features [images or texts, E] of a few pictures or names (malloc). */
+enum { PICTURES = 5 };
+
+/* Normalised features [PICTURES or NANO_CLASSES,E] of pictures or names (malloc). */
 static float *features_of(const ammpl_model *m, bool texts)
 {
-    enum { PICTURES = 5 };
     int64_t R = m->preprocess.size, pixels = PICTURES * 3 * R * R;
-    float *out = malloc((size_t)(PICTURES * m->embed) * sizeof *out), *x = malloc((size_t)pixels * sizeof *x);
+    float *out = malloc((size_t)((texts ? NANO_CLASSES : PICTURES) * m->embed) * sizeof *out), *x = malloc((size_t)pixels * sizeof *x);
     ammpl_session *s;
     for (int64_t i = 0; i < pixels; i++)
         x[i] = (float)(i * 7919 % 255) / 64 - 2;
@@ -155,7 +156,7 @@ START_TEST(memory_and_bounds)
     check_moved(half->probe, full->probe, 16, "the probe");
     for (int texts = 0; texts < 2; texts++) {
         float *a = features_of(half, texts), *b = features_of(full, texts);
-        check_moved(a, b, (texts ? NANO_CLASSES : 5) * full->embed, texts ? "texts" : "pictures");
+        check_moved(a, b, (texts ? NANO_CLASSES : PICTURES) * full->embed, texts ? "texts" : "pictures");
         free(a);
         free(b);
     }

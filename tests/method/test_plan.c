@@ -8,7 +8,6 @@
 
 /* ---- planned and taken ---- */
 
-
 START_TEST(planned_and_counted)
 {
     static const size_t counts[] = {1, 3, 11, 37};
@@ -56,26 +55,11 @@ static int64_t least(const nano *n, int32_t what, int64_t count_of_images)
     return plan.total;
 }
 
-static void check_limited(const nano *n, const char *name, int32_t what, size_t images, int64_t limit, counter *c)
-{
-    ammpl_session *s;
-    float *pixels = pictures(n, images);
-    ck_ok(ammpli_config_set_int(n->cfg, AMMPL_OPT_MEMORY_LIMIT, limit));
-    long long before = atomic_load(&c->now);
-    ck_ok(ammpli_session_create(n->model, n->cfg, &s));
-    ck_ok(ammpli_session_prepare(s, n->prompt, what, (int64_t)images)); /* the plan's own search is no part of the call */
-    atomic_store(&c->peak, atomic_load(&c->now));
-    call(n, s, what, images, pixels);
-    ck_assert_msg(atomic_load(&c->peak) - before <= limit, "%s, call %d: a limit of %lld bytes, %lld taken", name, (int)what,
-                  (long long)limit, atomic_load(&c->peak) - before);
-    ammpli_session_release(s);
-    free(pixels);
-}
-
 /* At the least, halfway, and just below what it would take: never more; one byte less than the least is refused by name. */
 START_TEST(limit_respected)
 {
     enum { IMAGES = 9 };
+    static float results[RESULTS];
     nano n;
     counter c;
     open_any(&n, _i, NULL);
@@ -89,7 +73,7 @@ START_TEST(limit_respected)
         ck_assert_msg(small < free_plan.total, "%s: nothing can be saved", name_of(_i));
         const int64_t limits[] = {small, (small + free_plan.total) / 2, free_plan.total - 1};
         for (int k = 0; k < 3; k++)
-            check_limited(&n, name_of(_i), what, IMAGES, limits[k], &c);
+            check_limited(&n, name_of(_i), what, IMAGES, limits[k], &c, results);
         ammpl_session *s;
         uint64_t bytes = 1;
         char number[64];
