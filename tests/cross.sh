@@ -2,7 +2,7 @@
 # The kernels of processors that are not here: cross-compiled, and run by qemu in user mode.
 #   cross.sh arm64 [PROGRAM [ARGUMENT...]]      NEON
 #   cross.sh ppc64el [PROGRAM [ARGUMENT...]]    plain C, whatever the compiler makes of it
-# PROGRAM is a test program; without one: those at the end, one to three minutes.
+# PROGRAM is a test program; without one: those at the end, one to four minutes.
 # The processor's libraries are unpacked below the build folder, not installed.  Prints TAP; without compiler, qemu or packages a SKIP line, and
 # ends with 77.
 set -u
@@ -10,9 +10,10 @@ cd "$(dirname "$0")/.." || exit 1
 arch=${1:-}
 case $arch in
     arm64) family=aarch64 triple=aarch64-linux-gnu package=gcc-aarch64-linux-gnu qemu=qemu-aarch64-static
-        ops='linear_forward attention_forward layernorm_forward softmax_forward act_forward embed' ;;
+        ops='linear_forward linear_backward attention_forward layernorm_forward layernorm_backward softmax_forward act_forward embed'
+        beside=attention_backward ;; # takes as long as all of these
     ppc64el) family=ppc64 triple=powerpc64le-linux-gnu package=gcc-powerpc64le-linux-gnu qemu=qemu-ppc64le-static
-        ops='linear_forward layernorm_forward act_forward' ;; # its vectors take qemu long; all ops passed by hand
+        ops='linear_forward layernorm_forward act_forward' beside= ;; # its vectors take qemu long; all ops passed by hand
     *) echo "cross.sh arm64|ppc64el [PROGRAM [ARGUMENT...]], not \"$arch\"" >&2; exit 2 ;;
 esac
 shift
@@ -47,20 +48,31 @@ printf "[constants]\nroot = '%s'\ntriple = '%s'\nqemu = '%s'\nfamily = '%s'\n" "
     meson setup "$build" --cross-file "$root/constants.ini" --cross-file tests/cross.ini -Dwerror=true > "$build.log" 2>&1 ||
     { tail -20 "$build.log" >&2; exit 1; }
 
+compile() { # compile PROGRAM...
+    for program; do
+        ninja -C "$build" "tests/$program" > "$build.log" 2>&1 || { tail -20 "$build.log" >&2; exit 1; }
+    done
+}
+
 # run PROGRAM [ARGUMENT...]: Check would fork for each case, and qemu takes a while for each fork.
 run() {
     program=$1
     shift
-    ninja -C "$build" "tests/$program" > "$build.log" 2>&1 || { tail -20 "$build.log" >&2; exit 1; }
     CK_FORK=no $qemu -L /usr/$triple -E "LD_LIBRARY_PATH=$root/usr/lib/$triple:$root/lib/$triple" "$build/tests/$program" "$@"
 }
 
 if [ $# -gt 0 ]; then
+    compile "$1"
     run "$@"
     exit
 fi
+compile test_towers test_ops
 failed=0
+[ -z "$beside" ] || run test_ops "4 wide" $beside > "$build/beside.tap" 2>&1 &
+other=$!
 run test_towers || failed=1 # both towers, forward and backward, against PyTorch
 # shellcheck disable=SC2086  # a list
 run test_ops "4 wide" $ops || failed=1
+wait $other || failed=1
+[ -z "$beside" ] || cat "$build/beside.tap"
 exit $failed

@@ -175,10 +175,12 @@ void compare(const nano *n, const char *name, int32_t what, size_t count_of_imag
 void check_limited(const nano *n, const char *name, int32_t what, size_t count_of_images, int64_t limit, counter *c, float *out)
 {
     ammpl_session *s;
+    uint64_t planned;
     float *pixels = pictures(n, count_of_images);
     ck_ok(ammpli_config_set_int(n->cfg, AMMPL_OPT_MEMORY_LIMIT, limit));
     long long before = atomic_load(&c->now);
     ck_ok(ammpli_session_create(n->model, n->cfg, &s));
+    ck_ok(ammpl_session_plan(s, n->prompt, count_of_images, what, &planned));
     ck_ok(ammpli_session_prepare(s, n->prompt, what, (int64_t)count_of_images)); /* the plan's own search is no part of the call */
     atomic_store(&c->peak, atomic_load(&c->now));
     (void)results_of(n, s, what, count_of_images, pixels, out);
@@ -187,6 +189,9 @@ void check_limited(const nano *n, const char *name, int32_t what, size_t count_o
     long long taken = atomic_load(&c->peak) - before;
     ck_assert_msg(taken <= limit, "%s, call %d of %zu images: a limit of %lld bytes, %lld taken", name, (int)what, count_of_images,
                   (long long)limit, taken);
+    ck_assert_msg((double)taken <= 1.05 * (double)planned && (double)taken >= 0.95 * (double)planned,
+                  "%s, call %d of %zu images, a limit of %lld bytes: %.0f planned, %lld taken", name, (int)what, count_of_images, (long long)limit,
+                  (double)planned, taken);
     ck_assert_msg(atomic_load(&c->requests) == requests, "%s, call %d of %zu images, a limit of %lld bytes: repeated, it allocates", name, (int)what,
                   count_of_images, (long long)limit);
     ammpli_session_release(s);
